@@ -1,0 +1,45 @@
+"""What Airflow reads about this package."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dpone_airflow.hooks.local_form import CONN_FIELDS, CONNECTION_TYPE, HOOK_NAME, UI_FIELD_BEHAVIOUR
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata.
+
+    https://airflow.apache.org/docs/apache-airflow-providers/howto/create-custom-providers.html
+    """
+    return {
+        "package-name": "dpone-airflow",
+        "name": "dpone object storage staging",
+        "description": "Stages files in S3, Google Cloud Storage and Azure Blob Storage with a checksummed manifest.",
+        "connection-types": [
+            {
+                "connection-type": CONNECTION_TYPE,
+                "hook-class-name": "dpone_airflow.hooks.local.LocalObjectStorageHook",
+                "hook-name": HOOK_NAME,
+                "ui-field-behaviour": UI_FIELD_BEHAVIOUR,
+                "conn-fields": CONN_FIELDS,
+            }
+        ],
+        "config": {
+            "dpone": {
+                "description": "Staging of files in object storage.",
+                "options": {
+                    "deployment": {
+                        "description": (
+                            "Names this Airflow in the claims of its run prefixes. Set it when several Airflows "
+                            "share a bucket, so that equal DAG, run and task ids of two of them stay apart."
+                        ),
+                        "type": "string",
+                        "version_added": "0.1.0",
+                        "example": "production-eu",
+                        "default": "",
+                    }
+                },
+            }
+        },
+    }

@@ -1,0 +1,76 @@
+"""The local emulator as an Airflow connection."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+from dpone_airflow.hooks.local_form import (
+    CONNECTION_TYPE,
+    HOOK_NAME,
+    ROOT_DIR,
+    field_behaviour,
+    form_widgets,
+)
+from dpone_airflow.storage.client import DEFAULT_MAX_CONCURRENCY
+from dpone_airflow.storage.errors import ConnectionMismatchError, DponeAirflowError
+from dpone_airflow.storage.local import LocalObjectStorageClient
+from dpone_airflow.storage.uri import ObjectStorageUri
+
+
+class LocalObjectStorageHook(BaseHook):
+    """A directory that stands for S3, Google Cloud Storage and Azure Blob Storage alike.
+
+    The directory comes from the connection's extra ``root_dir``. A DAG runs against it unchanged:
+    only its connection is another.
+
+    :param dpone_local_conn_id: the connection.
+    """
+
+    conn_name_attr = "dpone_local_conn_id"
+    default_conn_name = "dpone_local_default"
+    conn_type = CONNECTION_TYPE
+    hook_name = HOOK_NAME
+
+    def __init__(self, dpone_local_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dpone_local_conn_id = dpone_local_conn_id
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the fields of the form in Airflow 2.11."""
+        return form_widgets()
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return hidden fields, labels and placeholders of the form in Airflow 2.11."""
+        return field_behaviour()
+
+    def get_conn(self, *, max_concurrency: int = DEFAULT_MAX_CONCURRENCY) -> LocalObjectStorageClient:
+        """Return the emulator.
+
+        :raises ConnectionMismatchError: if the connection has no ``root_dir``.
+        """
+        extra = self.get_connection(self.dpone_local_conn_id).extra_dejson
+        root_dir = extra.get(ROOT_DIR)
+        if not root_dir or not isinstance(root_dir, str):
+            raise ConnectionMismatchError(
+                f"Connection {self.dpone_local_conn_id!r} has no {ROOT_DIR!r}: write the directory that holds the "
+                f'buckets into its extra, as {{"{ROOT_DIR}": "/var/lib/airflow/object-storage"}}.'
+            )
+        return LocalObjectStorageClient(root_dir=root_dir, max_concurrency=max_concurrency)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Write, read and delete an object below the root directory, as the Test button does."""
+        probe = ObjectStorageUri.parse("s3://dpone-connection-test").child(uuid4().hex)
+        try:
+            client = self.get_conn()
+            client.put_bytes(b"probe", probe)
+            if client.get_bytes(probe) != b"probe":
+                return False, f"What was written below {client.root_dir} came back as something else."
+            client.delete_objects([probe])
+        except DponeAirflowError as error:
+            return False, str(error)
+        return True, f"Objects can be written, read and deleted below {client.root_dir}."

@@ -1,0 +1,49 @@
+"""The emulator's connection form: one source for Airflow 3's metadata and 2.11's form methods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+CONNECTION_TYPE = "dpone_local_object_storage"
+HOOK_NAME = "Local object storage (dpone)"
+ROOT_DIR = "root_dir"
+
+# The port stays: Airflow 3.3's Test button posts port 0 and refuses a connection stored without one.
+_HIDDEN = ["host", "schema", "login", "password", "extra"]
+_RELABELLED = {"port": "Port (not used; 0)"}
+_PLACEHOLDERS = {ROOT_DIR: "/var/lib/airflow/object-storage", "port": "0"}
+
+UI_FIELD_BEHAVIOUR: dict[str, Any] = {
+    "hidden-fields": _HIDDEN,
+    "relabeling": _RELABELLED,
+    "placeholders": _PLACEHOLDERS,
+}
+CONN_FIELDS: dict[str, Any] = {
+    ROOT_DIR: {
+        "label": "Root directory",
+        "description": "The directory on the worker that holds the buckets; workers on several hosts must share it.",
+        "schema": {"type": "string"},
+    }
+}
+
+
+def form_widgets() -> dict[str, Any]:
+    """Return the same fields as Airflow 2.11's form wants them."""
+    from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+    from wtforms import StringField
+    from wtforms.validators import InputRequired
+
+    return {
+        name: StringField(
+            field["label"],
+            description=field["description"],
+            widget=BS3TextFieldWidget(),
+            validators=[InputRequired()],
+        )
+        for name, field in CONN_FIELDS.items()
+    }
+
+
+def field_behaviour() -> dict[str, Any]:
+    """Return ``UI_FIELD_BEHAVIOUR`` with 2.11's spelling of its keys."""
+    return {key.replace("-", "_"): value for key, value in UI_FIELD_BEHAVIOUR.items()}

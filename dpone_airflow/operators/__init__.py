@@ -1,0 +1,6 @@
+"""Floor 4: what a DAG author writes."""
+
+from dpone_airflow.operators.cleanup import StagingCleanupOperator
+from dpone_airflow.operators.stage import ObjectStorageStageOperator
+
+__all__ = ["ObjectStorageStageOperator", "StagingCleanupOperator"]

@@ -1,0 +1,237 @@
+"""The operator that applies a cleanup policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+from airflow.providers.common.compat.sdk import BaseOperator, Context, XComArg
+
+from dpone_airflow.operators.graph import check_graph
+from dpone_airflow.operators.rendered import rendered_manifests
+from dpone_airflow.operators.stage import ObjectStorageStageOperator
+from dpone_airflow.operators.staging_xcom import StagingPlace, announced_place, writer_of
+from dpone_airflow.staging.cleanup import CleanupReport, clean_up_run
+from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
+from dpone_airflow.staging.plan import CleanupPolicy
+from dpone_airflow.staging.run_id import safe_run_id
+from dpone_airflow.storage.errors import (
+    DeleteIncompleteError,
+    InvalidManifestError,
+    InvalidOptionError,
+    StagingGraphError,
+)
+
+_LOGGED_LEFTOVERS = 100
+
+
+class StagingCleanupOperator(BaseOperator):
+    """Delete what a stage task staged, or keep it, as the policy says.
+
+    ========================= ===================================================================
+    ``retain``                keeps everything; runs by Airflow's default rule
+    ``delete_on_success``     ``all_success``: deletes after a successful load. A cleanup that
+                              fails, fails the run.
+    ``delete_always``         ``all_done`` and a teardown: deletes whatever happened, and can't
+                              turn a failed run green.
+    ========================= ===================================================================
+
+    One unmapped cleanup takes a plain or a mapped stage; inside a mapped task group each instance
+    cleans its own part. A ``trigger_rule`` that is given wins over the policy's.
+
+    .. seealso:: ``docs/cleanup.md`` for the states that come out.
+
+    :param manifest: the output of an ``ObjectStorageStageOperator``. (templated)
+    :param cleanup_policy: by default the one of the stage operator behind ``manifest``.
+    :param base_uri: with ``run_id``: the run of another DAG; somebody must have claimed it. (templated)
+    :param run_id: see ``base_uri``; made safe as the stage operator makes it. (templated)
+    :param conn_id: by default the connection that the stage used. (templated)
+    :param dry_run: report what would be deleted, and delete nothing.
+    :raises InvalidPlanError: at DAG parse, for an unknown policy.
+    :raises StagingGraphError: at DAG parse, if it can't be known what to clean up or by which policy.
+    """
+
+    trigger_rule: Any  # as Airflow sets it
+    template_fields: Sequence[str] = ("manifest", "base_uri", "run_id", "conn_id")
+    template_fields_renderers = {"manifest": "json"}  # noqa: RUF012 - Airflow's own form
+    ui_color = "#f0e8e4"
+
+    def __init__(
+        self,
+        *,
+        manifest: Any = None,
+        cleanup_policy: str | None = None,
+        base_uri: str | None = None,
+        run_id: str | None = None,
+        conn_id: str | None = None,
+        dry_run: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        stage = _stage_behind(manifest)
+        policy = _policy_of(stage, cleanup_policy, kwargs.get("task_id"))
+        if (base_uri is None) != (run_id is None):
+            raise InvalidOptionError("base_uri and run_id name one run together: give both or none.")
+        if manifest is None and base_uri is None:
+            raise InvalidOptionError(
+                "There is nothing to clean up: give manifest=stage.output, or base_uri and run_id of another DAG's run."
+            )
+        if policy is not CleanupPolicy.RETAIN:
+            kwargs.setdefault("trigger_rule", _trigger_rule(policy, kwargs.get("dag")))
+        super().__init__(**kwargs)
+        if policy is CleanupPolicy.DELETE_ALWAYS:
+            self.is_teardown = True
+        self.manifest = manifest
+        self.cleanup_policy = str(policy)
+        self.base_uri = base_uri
+        self.run_id = run_id
+        self.conn_id = conn_id
+        self.dry_run = dry_run
+        #: The stage task of this DAG whose files this task deletes; None for another DAG's.
+        self.stage_task_id = stage.task_id if stage is not None and base_uri is None else None
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> NoReturn:
+        """Refuse: a mapped cleanup would lose its trigger rule and delete one run many times.
+
+        :raises StagingGraphError: always, with what to write.
+        """
+        raise StagingGraphError(
+            "StagingCleanupOperator can't be expanded. One cleanup takes all instances of a mapped stage; write: "
+            "StagingCleanupOperator(task_id=..., manifest=stage.output), also inside a mapped task group."
+        )
+
+    def as_teardown(self, **kwargs: Any) -> Any:
+        """Make this task a teardown that keeps its policy's trigger rule.
+
+        Airflow would set ``all_done_setup_success``, under which a failed stage leaves its partial
+        uploads behind. A ``delete_on_success`` teardown that fails still fails the run.
+        """
+        rule = self.trigger_rule
+        if self.cleanup_policy == CleanupPolicy.DELETE_ON_SUCCESS:
+            kwargs.setdefault("on_failure_fail_dagrun", True)
+        super().as_teardown(**kwargs)
+        self.trigger_rule = rule
+        return self
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Apply the policy; return the policy, the prefix, and the objects and bytes deleted.
+
+        :raises StagingGraphError: if deleting now could hurt; nothing was deleted.
+        :raises InvalidManifestError: if the manifest names another place; nothing was deleted.
+        :raises ClaimError: if the run isn't the stage's own; nothing was deleted.
+        :raises DeleteIncompleteError: naming what is left.
+        """
+        stage = self.dag.task_dict[self.stage_task_id] if self.stage_task_id else None
+        if stage is not None:
+            check_graph(stage)
+        place = self._place(context, stage)
+        if place is None:
+            self.log.info("%s never came to say where it stages, so there is nothing to delete.", self.stage_task_id)
+            return CleanupReport(self.cleanup_policy, "", dry_run=self.dry_run).to_dict()
+        report = self._clean_up(context, place)
+        self.log.info(
+            "Policy %s: %s %d objects, %d bytes, below %s",
+            report.cleanup_policy,
+            "would delete" if self.dry_run else "deleted",
+            report.deleted_objects,
+            report.deleted_bytes,
+            report.prefix,
+        )
+        return report.to_dict()
+
+    def _place(self, context: Context, stage: Any) -> StagingPlace | None:
+        manifests = rendered_manifests(self.manifest)
+        if self.base_uri is not None and self.run_id is not None:
+            place: StagingPlace | None = StagingPlace(self.base_uri.removesuffix("/"), safe_run_id(self.run_id))
+        elif stage is not None:
+            place = announced_place(context, stage)
+        else:
+            place = _place_of(manifests)
+        for manifest in manifests:
+            _must_agree(manifest, place)
+        return place
+
+    def _clean_up(self, context: Context, place: StagingPlace) -> CleanupReport:
+        from dpone_airflow.hooks.object_storage import ObjectStorageHook
+
+        staged_by = None
+        if self.stage_task_id:
+            map_index = context["ti"].map_index if place.part is not None else -1
+            staged_by = writer_of(context, self.stage_task_id, map_index)
+        hook = ObjectStorageHook(self.conn_id or place.conn_id, place.storage_options)
+        try:
+            return clean_up_run(
+                hook.get_client(place.base_uri),
+                place.base_uri,
+                place.run_id,
+                policy=self.cleanup_policy,
+                part=place.part,
+                staged_by=staged_by,
+                dry_run=self.dry_run,
+            )
+        except DeleteIncompleteError as error:
+            for uri, reason in list(error.left.items())[:_LOGGED_LEFTOVERS]:
+                self.log.error("Not deleted: %s (%s)", uri, reason)
+            raise
+
+
+def _stage_behind(manifest: Any) -> Any:
+    """Return the stage operator whose output ``manifest`` is, or None if it comes from elsewhere."""
+    if not isinstance(manifest, XComArg):
+        return None
+    behind = {operator.task_id: operator for operator, _ in manifest.iter_references()}
+    stages = [
+        operator
+        for operator in behind.values()
+        if issubclass(getattr(operator, "operator_class", type(operator)), ObjectStorageStageOperator)
+    ]
+    if len(stages) > 1:
+        raise StagingGraphError(
+            f"One cleanup takes one stage, and this one was given {', '.join(sorted(behind))}: write one for each."
+        )
+    return stages[0] if stages else None
+
+
+def _policy_of(stage: Any, given: str | None, task_id: Any) -> CleanupPolicy:
+    if given is not None:
+        return CleanupPolicy.of(given)
+    if stage is None:
+        raise StagingGraphError(
+            f"{task_id!r} takes no output of an ObjectStorageStageOperator whose policy it could follow: "
+            "write cleanup_policy='retain', 'delete_on_success' or 'delete_always'."
+        )
+    partial_kwargs = getattr(stage, "partial_kwargs", None)
+    if partial_kwargs is not None:
+        return CleanupPolicy.of(partial_kwargs.get("cleanup_policy", CleanupPolicy.RETAIN))
+    return CleanupPolicy.of(stage.cleanup_policy)
+
+
+def _trigger_rule(policy: CleanupPolicy, dag: Any) -> str:
+    if policy is CleanupPolicy.DELETE_ON_SUCCESS:
+        return "all_success"
+    # Airflow refuses all_done in a DAG that stops at its first failure.
+    fails_fast = getattr(dag, "fail_fast", False) or getattr(dag, "fail_stop", False)
+    return "all_done_setup_success" if fails_fast else "all_done"
+
+
+def _place_of(manifests: Iterable[ObjectStorageStagingManifest]) -> StagingPlace:
+    """Return the place of manifests that came from elsewhere; parts of one run are that run."""
+    places = list({StagingPlace(item.base_uri, item.run_id, item.part) for item in manifests})
+    if not places:
+        raise InvalidManifestError("There is no manifest to clean up after: the task that gives it returned none.")
+    if len(places) == 1:
+        return places[0]
+    return StagingPlace(places[0].base_uri, places[0].run_id)
+
+
+def _must_agree(manifest: ObjectStorageStagingManifest, place: StagingPlace | None) -> None:
+    if (
+        place is None
+        or (manifest.base_uri, manifest.run_id) != (place.base_uri, place.run_id)
+        or place.part not in (None, manifest.part)
+    ):
+        own = f"{place.base_uri}/{place.run_id}" if place else "no place that the stage announced"
+        raise InvalidManifestError(
+            f"The manifest is one of {manifest.base_uri}/{manifest.run_id}, and this cleanup is for {own}. "
+            "Nothing was deleted: give it the manifest of its own stage."
+        )

@@ -1,0 +1,142 @@
+"""Whether a DAG lets a cleanup delete files that are still needed, or hide a failure.
+
+The stage asks before its first byte and the cleanup again before its first delete. Every refusal
+prints the line to write.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+from airflow.providers.common.compat.sdk import Asset, AssetAlias
+
+from dpone_airflow.staging.plan import CleanupPolicy
+from dpone_airflow.storage.errors import StagingGraphError
+
+# An operator or a mapped operator of any Airflow that is supported.
+Task: TypeAlias = Any
+
+# Under these rules a task whose upstream failed doesn't run, and passes the failure on.
+_FAILURE_PASSES_ON = {"all_success", "none_failed", "none_failed_min_one_success", "none_skipped"}
+
+
+def check_graph(stage: Task) -> None:
+    """Refuse a DAG in which the cleanup of ``stage`` could hurt.
+
+    :raises StagingGraphError: with the line to write.
+    """
+    for cleanup in _deleting_cleanups(stage):
+        _every_consumer_comes_first(stage, cleanup)
+        _no_failure_is_passed_over(stage, cleanup)
+        _nothing_hangs_below(cleanup)
+        _no_other_dag_is_woken(stage, cleanup)
+
+
+def _deleting_cleanups(stage: Task) -> Iterator[Task]:
+    for task in stage.dag.task_dict.values():
+        if getattr(task, "stage_task_id", None) == stage.task_id and task.cleanup_policy != CleanupPolicy.RETAIN:
+            yield task
+
+
+def _every_consumer_comes_first(stage: Task, cleanup: Task) -> None:
+    before = _relatives(cleanup, upstream=True)
+    for task_id in sorted(_consumers(stage)):
+        task = stage.dag.task_dict[task_id]
+        if task_id in before or task_id == cleanup.task_id or getattr(task, "stage_task_id", None) == stage.task_id:
+            continue
+        raise StagingGraphError(
+            f"{cleanup.task_id!r} may delete what {stage.task_id!r} staged while {task_id!r} still reads it. "
+            f"Write: {task_id} >> {cleanup.task_id}"
+        )
+
+
+def _consumers(stage: Task) -> set[str]:
+    """Return the tasks that read the stage's output: those right behind it, and templates that pull it.
+
+    Airflow itself puts a task that takes ``stage.output`` right behind the stage.
+    """
+    pulls = re.compile(rf"xcom_pull\([^)]*['\"]{re.escape(stage.task_id)}['\"]")
+    pulling = {
+        task.task_id
+        for task in stage.dag.task_dict.values()
+        if task.task_id != stage.task_id and any(pulls.search(text) for text in _templates(task))
+    }
+    return set(stage.downstream_task_ids) | pulling
+
+
+def _templates(task: Task) -> Iterator[str]:
+    arguments = getattr(task, "partial_kwargs", None)
+    for name in task.template_fields:
+        yield from _texts(arguments.get(name) if arguments is not None else getattr(task, name, None))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, (list, tuple, set)):
+        for item in value:
+            yield from _texts(item)
+
+
+def _no_failure_is_passed_over(stage: Task, cleanup: Task) -> None:
+    """A ``delete_on_success`` cleanup must not run when anything between it and the stage failed."""
+    if cleanup.cleanup_policy != CleanupPolicy.DELETE_ON_SUCCESS or cleanup.trigger_rule not in _FAILURE_PASSES_ON:
+        return
+    tasks = stage.dag.task_dict
+    between = _relatives(cleanup, upstream=True) & (_relatives(stage, upstream=False) | {stage.task_id})
+    heard = _heard_by(cleanup)
+    for task_id in sorted(between - heard):
+        deaf = sorted(
+            other
+            for other in _relatives(tasks[task_id], upstream=False) & between
+            if tasks[other].trigger_rule not in _FAILURE_PASSES_ON
+        )
+        raise StagingGraphError(
+            f"{cleanup.task_id!r} would delete the files after {task_id!r} failed, because "
+            f"{', '.join(map(repr, deaf))} runs whatever became of it (trigger_rule {tasks[deaf[0]].trigger_rule!s}). "
+            f"Write as well: {task_id} >> {cleanup.task_id}"
+        )
+
+
+def _heard_by(cleanup: Task) -> set[str]:
+    """Return the tasks whose failure reaches ``cleanup``."""
+    tasks = cleanup.dag.task_dict
+    heard: set[str] = set()
+    waiting = set(cleanup.upstream_task_ids)
+    while waiting:
+        task_id = waiting.pop()
+        if task_id not in heard:
+            heard.add(task_id)
+            if tasks[task_id].trigger_rule in _FAILURE_PASSES_ON:
+                waiting |= tasks[task_id].upstream_task_ids
+    return heard
+
+
+def _nothing_hangs_below(cleanup: Task) -> None:
+    for task_id in sorted(cleanup.downstream_task_ids):
+        if not cleanup.dag.task_dict[task_id].is_teardown:
+            above = next(iter(sorted(cleanup.upstream_task_ids)), "load")
+            raise StagingGraphError(
+                f"{task_id!r} hangs below {cleanup.task_id!r}, which runs by its own rule, so {task_id!r} could "
+                f"run after a failed load. Write: {above} >> {task_id}, instead of {cleanup.task_id} >> {task_id}"
+            )
+
+
+def _no_other_dag_is_woken(stage: Task, cleanup: Task) -> None:
+    if any(isinstance(outlet, (Asset, AssetAlias)) for outlet in stage.outlets or ()):
+        raise StagingGraphError(
+            f"{stage.task_id!r} has an asset as its outlet: its event wakes other DAGs, and {cleanup.task_id!r} "
+            "would delete the files under them. Keep them here and delete them in the DAG that loads them last. "
+            f"Write: {stage.task_id}(cleanup_policy='retain') here, and there "
+            "StagingCleanupOperator(base_uri=..., run_id=..., cleanup_policy='delete_on_success')"
+        )
+
+
+def _relatives(task: Task, *, upstream: bool) -> set[str]:
+    found: set[str] = set(task.get_flat_relative_ids(upstream=upstream))
+    return found

@@ -1,0 +1,92 @@
+"""What a stage task says before its first byte, and its cleanup reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow.providers.common.compat.sdk import Context, XComArg, XComNotFound, conf
+
+from dpone_airflow.staging.evidence import StagingWriter
+from dpone_airflow.staging.plan import ObjectStorageStagingPlan
+from dpone_airflow.storage.errors import StagingGraphError
+
+#: The XCom's key. It is readable when the stage then fails, and no template is rendered twice.
+STAGING_XCOM_KEY = "dpone_staging"
+
+
+@dataclass(frozen=True)
+class StagingPlace:
+    """Where a stage task, or one instance of it, stages."""
+
+    base_uri: str
+    run_id: str
+    part: str | None = None
+    conn_id: str | None = None
+    storage_options: Mapping[str, Any] | None = None
+
+
+def announce(context: Context, plan: ObjectStorageStagingPlan, conn_id: str | None, options: Any) -> None:
+    """Push where this task stages."""
+    value: dict[str, Any] = {
+        "base_uri": plan.base_uri,
+        "run_id": plan.run_id,
+        "part": plan.part,
+        "conn_id": conn_id,
+        "policy": str(plan.cleanup_policy),
+    }
+    if options:
+        value["storage_options"] = dict(options)
+    context["ti"].xcom_push(key=STAGING_XCOM_KEY, value=value)
+
+
+def announced_place(context: Context, stage: Any) -> StagingPlace | None:
+    """Return where ``stage`` staged in this DAG run, or None if it never came to say so.
+
+    Instances of a mapped stage share one run prefix: all of them are one place, without a part.
+    Inside a mapped task group, it is the place of this instance.
+
+    :raises StagingGraphError: if instances staged to different runs.
+    """
+    try:
+        pulled = XComArg(stage, key=STAGING_XCOM_KEY).resolve(context)
+    except XComNotFound:
+        return None
+    if pulled is None:
+        return None
+    if isinstance(pulled, Mapping):
+        announced, parts = [pulled], pulled["part"]
+    else:
+        announced, parts = [item for item in pulled if item is not None], None
+    places = [
+        StagingPlace(item["base_uri"], item["run_id"], parts, item["conn_id"], item.get("storage_options"))
+        for item in announced
+    ]
+    if not places:
+        return None
+    if any(place != places[0] for place in places):
+        runs = sorted({f"{place.base_uri}/{place.run_id}" for place in places})
+        raise StagingGraphError(
+            f"The instances of {stage.task_id!r} staged to {len(runs)} runs ({', '.join(runs[:3])}), and one cleanup "
+            "takes one: give all instances the same base_uri, run_id and conn_id, or put the cleanup into their "
+            "task group."
+        )
+    return places[0]
+
+
+def writer_of(context: Context, task_id: str, map_index: int) -> StagingWriter:
+    """Return the identity under which a task of this DAG run claims its prefix."""
+    ti = context["ti"]
+    return StagingWriter(
+        deployment=conf.get("dpone", "deployment", fallback="") or "",
+        dag_id=ti.dag_id,
+        dag_run_id=ti.run_id,
+        task_id=task_id,
+        map_index=map_index,
+    )
+
+
+def part_of(map_index: int) -> str | None:
+    """Return the part of a mapped instance; an unmapped task has none."""
+    return f"map-{map_index:05d}" if map_index >= 0 else None

@@ -1,0 +1,107 @@
+"""Deleting what a run staged: one exact prefix, under a claim, proven by a listing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dpone_airflow.staging.evidence import StagingEvidence, StagingWriter
+from dpone_airflow.staging.plan import EVIDENCE_FOLDER, CleanupPolicy
+from dpone_airflow.storage.client import ObjectStorageClient, ObjectStorageObject, delete_incomplete
+from dpone_airflow.storage.errors import ClaimNotFoundError, DeleteIncompleteError, UnclaimedPrefixError
+
+
+@dataclass(frozen=True)
+class CleanupReport:
+    """What a cleanup did, or with ``dry_run`` would do.
+
+    :param cleanup_policy: the policy it followed.
+    :param prefix: the prefix it was for, with its trailing slash.
+    :param deleted_objects: how many objects are gone.
+    :param deleted_bytes: their size.
+    :param dry_run: True if nothing was deleted and the figures are what would have been.
+    """
+
+    cleanup_policy: str
+    prefix: str
+    deleted_objects: int = 0
+    deleted_bytes: int = 0
+    dry_run: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        return {
+            "cleanup_policy": str(self.cleanup_policy),
+            "prefix": self.prefix,
+            "deleted_objects": self.deleted_objects,
+            "deleted_bytes": self.deleted_bytes,
+            "dry_run": self.dry_run,
+        }
+
+
+def clean_up_run(
+    client: ObjectStorageClient,
+    base_uri: str,
+    run_id: str,
+    *,
+    policy: str,
+    part: str | None = None,
+    staged_by: StagingWriter | None = None,
+    dry_run: bool = False,
+) -> CleanupReport:
+    """Apply ``policy`` to one run prefix, or to one part of it. When to call it is the caller's choice.
+
+    :param staged_by: the writer whose claim it must be; None takes any claim. With a writer, a
+        missing claim means that this stage never began to write, and nothing is deleted.
+    :raises ClaimNotFoundError: if no writer is given and nobody claimed the prefix.
+    :raises ClaimedByAnotherWriterError: if somebody else than ``staged_by`` did.
+    :raises UnclaimedPrefixError: if another base's evidence lies in the prefix.
+    :raises DeleteIncompleteError: naming what is left; the evidence says it too.
+    """
+    policy = CleanupPolicy.of(policy)
+    evidence = StagingEvidence(client, base_uri, run_id, part)
+    prefix = f"{evidence.prefix}/"
+    if policy is CleanupPolicy.RETAIN:
+        return CleanupReport(policy, prefix, dry_run=dry_run)
+    owner = evidence.read_claim()
+    if owner is None:
+        if staged_by is None:
+            raise ClaimNotFoundError(
+                f"No stage has claimed {prefix} (there is no {evidence.claim_uri}), so nothing was deleted: "
+                "check base_uri and run_id."
+            )
+        return CleanupReport(policy, prefix, dry_run=dry_run)
+    if staged_by is not None:
+        evidence.check_owner(owner, staged_by)
+    found = list(client.list_objects(evidence.prefix))
+    _refuse_nested_base(evidence, found)
+    report = CleanupReport(policy, prefix, len(found), sum(item.size_bytes for item in found), dry_run)
+    if not dry_run:
+        _delete(client, evidence, found, report)
+    return report
+
+
+def _delete(
+    client: ObjectStorageClient, evidence: StagingEvidence, found: list[ObjectStorageObject], report: CleanupReport
+) -> None:
+    try:
+        client.delete_objects([item.uri for item in found])
+        remaining = client.list_prefix(evidence.prefix)
+        if remaining:
+            raise delete_incomplete({str(uri): "listed after the delete" for uri in remaining})
+    except DeleteIncompleteError as error:
+        gone = [item for item in found if str(item.uri) not in error.left]
+        partial = CleanupReport(report.cleanup_policy, report.prefix, len(gone), sum(item.size_bytes for item in gone))
+        evidence.write_cleanup({"outcome": "incomplete", **partial.to_dict(), "left": error.left})
+        raise
+    evidence.write_cleanup({"outcome": "deleted", **report.to_dict()})
+
+
+def _refuse_nested_base(evidence: StagingEvidence, found: list[ObjectStorageObject]) -> None:
+    """A run prefix that is the base of other runs holds their evidence, and so their objects."""
+    for item in found:
+        if f"/{EVIDENCE_FOLDER}/" in item.uri.key.removeprefix(evidence.prefix.key):
+            raise UnclaimedPrefixError(
+                f"{evidence.prefix}/ is also the base of other runs ({item.uri} is their evidence), so nothing was "
+                "deleted: clean those up first, and never use a run prefix as a base_uri."
+            )

@@ -1,0 +1,194 @@
+"""What is written under ``<base>/_manifests/<run_id>/`` and who a run prefix belongs to.
+
+::
+
+    _run.json               the claim of the whole run prefix, made before its first byte
+    _run.manifest.json      what was staged
+    _run.cleanup.json       what the last cleanup did
+    map-00003.json          a part's own claim, manifest and cleanup
+    map-00003.manifest.json
+    map-00003.cleanup.json
+
+A run that has a claim and no manifest is being staged, or its stage died. The evidence outlives the
+objects: it is what replay, certification and run reports read.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
+from dpone_airflow.staging.plan import EVIDENCE_FOLDER, ObjectStorageStagingPlan, base_of, run_prefix
+from dpone_airflow.storage.client import ObjectStorageClient
+from dpone_airflow.storage.errors import (
+    ClaimedByAnotherWriterError,
+    ClaimError,
+    ObjectAlreadyExistsError,
+    ObjectNotFoundError,
+    UnclaimedPrefixError,
+)
+from dpone_airflow.storage.uri import ObjectStorageUri
+
+EVIDENCE_VERSION = 1
+# No part can have this name: a part doesn't start with _.
+_WHOLE_RUN = "_run"
+
+
+@dataclass(frozen=True)
+class StagingWriter:
+    """Who stages. A retry is the same writer; another task, DAG run or deployment is another.
+
+    :param deployment: names the Airflow, where several share a bucket.
+    :param dag_id: the DAG, or whatever a program calls its job.
+    :param dag_run_id: the DAG run.
+    :param task_id: the task, or the program.
+    :param map_index: the mapped instance; -1 when there is none.
+    """
+
+    deployment: str = ""
+    dag_id: str = ""
+    dag_run_id: str = ""
+    task_id: str = ""
+    map_index: int = -1
+
+    @classmethod
+    def this_program(cls) -> StagingWriter:
+        """Return the running program on this host as a writer, for use without Airflow."""
+        return cls(deployment=socket.gethostname(), task_id=Path(sys.argv[0]).name)
+
+    @property
+    def of_whole_run(self) -> StagingWriter:
+        """The writer without its map index: all instances of a task share a run prefix."""
+        return replace(self, map_index=-1)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in asdict(self).items() if value not in ("", -1))
+
+
+class StagingEvidence:
+    """The records of one run, or of one part of it.
+
+    :param client: the store.
+    :param base_uri: the plan's base.
+    :param run_id: the plan's run id.
+    :param part: the plan's part.
+    """
+
+    def __init__(self, client: ObjectStorageClient, base_uri: str, run_id: str, part: str | None = None) -> None:
+        self._client = client
+        self._base = base_of(base_uri)
+        self.prefix = run_prefix(base_uri, run_id, part)
+        self._folder = self._base.child(EVIDENCE_FOLDER).child(run_id)
+        self._name = _WHOLE_RUN if part is None else part
+
+    @property
+    def claim_uri(self) -> ObjectStorageUri:
+        """Where the claim is."""
+        return self._folder.child(f"{self._name}.json")
+
+    @property
+    def manifest_uri(self) -> ObjectStorageUri:
+        """Where the final manifest is."""
+        return self._folder.child(f"{self._name}.manifest.json")
+
+    @property
+    def cleanup_uri(self) -> ObjectStorageUri:
+        """Where the outcome of the last cleanup is."""
+        return self._folder.child(f"{self._name}.cleanup.json")
+
+    def claim(self, writer: StagingWriter, plan: dict[str, Any]) -> None:
+        """Take the prefix for ``writer``, or find that it is this writer's already.
+
+        :raises UnclaimedPrefixError: if it holds objects that nobody claimed.
+        :raises ClaimedByAnotherWriterError: if somebody else claimed it.
+        """
+        stranger = next(iter(self._client.list_objects(self.prefix)), None)
+        if stranger is None and self._create_claim(writer, plan):
+            return
+        owner = self.read_claim()
+        if owner is None:
+            raise UnclaimedPrefixError(
+                f"{self.prefix}/ holds objects that no stage has claimed, e.g. {stranger and stranger.uri}. "
+                "Nothing was written or deleted: choose another base_uri or run_id, or move what is there."
+            )
+        self.check_owner(owner, writer)
+
+    def _create_claim(self, writer: StagingWriter, plan: dict[str, Any]) -> bool:
+        """Return whether the claim is new; False if there is one already, ours or another's.
+
+        After a lost answer the store tells us that our own claim is there: it is then read and
+        found to be ours.
+        """
+        record = {"kind": "claim", "writer": asdict(writer), "plan": plan}
+        try:
+            self._write(self.claim_uri, record, only_if_absent=True)
+        except ObjectAlreadyExistsError:
+            return False
+        return True
+
+    def read_claim(self) -> StagingWriter | None:
+        """Return who claimed the prefix, or None.
+
+        :raises ClaimError: if the record isn't one of ours.
+        """
+        try:
+            text = self._client.get_bytes(self.claim_uri)
+        except ObjectNotFoundError:
+            return None
+        try:
+            return StagingWriter(**json.loads(text)["writer"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ClaimError(
+                f"{self.claim_uri} is no claim that this dpone-airflow can read ({error!r}): nothing is touched below "
+                f"{self.prefix}/. Read the record with the version that wrote it."
+            ) from error
+
+    def check_owner(self, owner: StagingWriter, writer: StagingWriter) -> None:
+        """Refuse if ``owner`` isn't ``writer``.
+
+        :raises ClaimedByAnotherWriterError: naming both.
+        """
+        if owner != writer:
+            raise ClaimedByAnotherWriterError(
+                f"{self.prefix}/ is claimed by another writer ({owner}); this one is {writer}. "
+                "Nothing was written or deleted: give each stage task its own run_id or base_uri."
+            )
+
+    def write_manifest(self, manifest: ObjectStorageStagingManifest) -> None:
+        """Record what was staged."""
+        self._write(self.manifest_uri, {"kind": "manifest", "manifest": manifest.to_dict()})
+
+    def write_cleanup(self, outcome: dict[str, Any]) -> None:
+        """Record what a cleanup did."""
+        self._write(self.cleanup_uri, {"kind": "cleanup", **outcome})
+
+    def _write(self, uri: ObjectStorageUri, record: dict[str, Any], *, only_if_absent: bool = False) -> None:
+        stamped = {"version": EVIDENCE_VERSION, "at": datetime.now(UTC).isoformat(), **record}
+        data = json.dumps(stamped, ensure_ascii=False, indent=1).encode()
+        self._client.put_bytes(data, uri, content_type="application/json", only_if_absent=only_if_absent)
+
+
+def claim_run(client: ObjectStorageClient, plan: ObjectStorageStagingPlan, writer: StagingWriter) -> StagingEvidence:
+    """Claim the plan's run prefix and, below it, its part; return where its records go.
+
+    The whole run has one claim, so that an unmapped and a mapped task, or two mapped ones, can't
+    share it unseen; each part has its own beneath.
+
+    :raises ClaimError: if either belongs to somebody else or holds objects that nobody claimed.
+    """
+    whole = StagingEvidence(client, plan.base_uri, plan.run_id)
+    described = plan.to_dict()
+    if plan.part is None:
+        whole.claim(writer, described)
+        return whole
+    described.pop("part")
+    whole.claim(writer.of_whole_run, described)
+    own = StagingEvidence(client, plan.base_uri, plan.run_id, plan.part)
+    own.claim(writer, plan.to_dict())
+    return own

@@ -1,0 +1,275 @@
+"""The manifest: what was staged, as plain JSON that a loader, an auditor and a replay can trust."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dpone_airflow.staging.plan import ObjectStorageStagingPlan, run_prefix
+from dpone_airflow.storage.errors import InvalidInputError, InvalidManifestError
+from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
+
+#: The version this code writes; it is spelt out in a manifest once it is above 1.
+SCHEMA_VERSION = 1
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class ObjectStorageStagingObject:
+    """One staged file.
+
+    :param uri: where it lies.
+    :param file_name: its POSIX path below the run prefix (and part).
+    :param size_bytes: its length.
+    :param sha256: digest of its content, in hex.
+    :param content_type: MIME type, when one was guessed or given.
+    :param etag: the store's version mark of just this content, without quotes; on GCS the generation.
+    """
+
+    uri: str
+    file_name: str
+    size_bytes: int
+    sha256: str
+    content_type: str | None = None
+    etag: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON; what is unknown is left out."""
+        fields: dict[str, Any] = {
+            "uri": self.uri,
+            "file_name": self.file_name,
+            "size_bytes": self.size_bytes,
+            "sha256": self.sha256,
+        }
+        optional = {"content_type": self.content_type, "etag": self.etag}
+        return fields | {key: value for key, value in optional.items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, where: str = "object") -> ObjectStorageStagingObject:
+        """Read what ``to_dict`` wrote.
+
+        :param where: what messages call this object, e.g. ``objects[3]``.
+        :raises InvalidManifestError: naming the key that is missing, unknown or wrong.
+        """
+        fields = _Fields(data, where)
+        found = cls(
+            uri=fields.text("uri"),
+            file_name=fields.text("file_name"),
+            size_bytes=fields.count("size_bytes"),
+            sha256=fields.text("sha256"),
+            content_type=fields.optional_text("content_type"),
+            etag=fields.optional_text("etag"),
+        )
+        fields.refuse_unknown()
+        if not _SHA256.fullmatch(found.sha256):
+            raise InvalidManifestError(f"{where}.sha256 is {found.sha256!r}: it takes 64 digits of lower-case hex.")
+        return found
+
+
+@dataclass(frozen=True)
+class ObjectStorageStagingManifest:
+    """Everything that one stage call put into a store, in the order of its files.
+
+    :raises InvalidManifestError: if counts don't add up, two objects share a URI, or an object
+        isn't at ``<base_uri>/<run_id>/[<part>/]<file_name>``.
+    """
+
+    provider: ObjectStorageProvider
+    base_uri: str
+    run_id: str
+    dataset: str
+    table: str
+    file_format: str
+    compression: str
+    cleanup_policy: str
+    object_count: int
+    total_size_bytes: int
+    objects: tuple[ObjectStorageStagingObject, ...]
+    part: str | None = None
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        plan = self._checked_plan()
+        if self.object_count != len(self.objects):
+            raise InvalidManifestError(
+                f"object_count is {self.object_count} and objects has {len(self.objects)} entries: they must agree."
+            )
+        total = sum(item.size_bytes for item in self.objects)
+        if self.total_size_bytes != total:
+            raise InvalidManifestError(
+                f"total_size_bytes is {self.total_size_bytes} and the objects add up to {total}: they must agree."
+            )
+        seen: set[str] = set()
+        for index, item in enumerate(self.objects):
+            try:
+                place = str(plan.prefix.child(item.file_name))
+            except InvalidInputError as error:
+                raise InvalidManifestError(f"objects[{index}].file_name: {error}") from error
+            if item.uri != place:
+                raise InvalidManifestError(
+                    f"objects[{index}].uri is {item.uri!r}, and a file {item.file_name!r} of this manifest lies at "
+                    f"{place}: nothing outside the run prefix can be in it."
+                )
+            if item.uri in seen:
+                raise InvalidManifestError(f"objects[{index}].uri {item.uri} is there twice.")
+            seen.add(item.uri)
+
+    @classmethod
+    def of(
+        cls, plan: ObjectStorageStagingPlan, objects: Iterable[ObjectStorageStagingObject]
+    ) -> ObjectStorageStagingManifest:
+        """Return the manifest of a plan whose files are staged."""
+        staged = tuple(objects)
+        return cls(
+            provider=plan.provider,
+            base_uri=plan.base_uri,
+            run_id=plan.run_id,
+            dataset=plan.dataset,
+            table=plan.table,
+            file_format=plan.file_format,
+            compression=plan.compression,
+            cleanup_policy=plan.cleanup_policy,
+            object_count=len(staged),
+            total_size_bytes=sum(item.size_bytes for item in staged),
+            objects=staged,
+            part=plan.part,
+        )
+
+    @property
+    def prefix(self) -> ObjectStorageUri:
+        """The place that the objects lie below: the run prefix, or the part's in it."""
+        return run_prefix(self.base_uri, self.run_id, self.part)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON with the keys in the contract's order; what is unknown is left out."""
+        fields: dict[str, Any] = {
+            "provider": str(self.provider),
+            "base_uri": self.base_uri,
+            "run_id": self.run_id,
+            "dataset": self.dataset,
+            "table": self.table,
+            "file_format": self.file_format,
+            "compression": self.compression,
+            "cleanup_policy": str(self.cleanup_policy),
+            "object_count": self.object_count,
+            "total_size_bytes": self.total_size_bytes,
+            "objects": [item.to_dict() for item in self.objects],
+        }
+        if self.part is not None:
+            fields["part"] = self.part
+        if self.schema_version > 1:
+            fields["schema_version"] = self.schema_version
+        return fields
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ObjectStorageStagingManifest:
+        """Read what ``to_dict`` wrote.
+
+        :raises InvalidManifestError: naming the key that is missing, unknown or wrong.
+        """
+        fields = _Fields(data, "")
+        version = fields.count("schema_version", default=1)
+        if not 1 <= version <= SCHEMA_VERSION:
+            raise InvalidManifestError(
+                f"schema_version is {version}, and this dpone-airflow reads up to {SCHEMA_VERSION}: upgrade it."
+            )
+        provider = fields.text("provider")
+        if provider not in list(ObjectStorageProvider):
+            raise InvalidManifestError(
+                f"provider is {provider!r}: it takes {', '.join(map(repr, ObjectStorageProvider))}."
+            )
+        found = cls(
+            provider=ObjectStorageProvider(provider),
+            base_uri=fields.text("base_uri"),
+            run_id=fields.text("run_id"),
+            dataset=fields.text("dataset"),
+            table=fields.text("table"),
+            file_format=fields.text("file_format"),
+            compression=fields.text("compression"),
+            cleanup_policy=fields.text("cleanup_policy"),
+            object_count=fields.count("object_count"),
+            total_size_bytes=fields.count("total_size_bytes"),
+            objects=tuple(
+                ObjectStorageStagingObject.from_dict(item, where=f"objects[{index}]")
+                for index, item in enumerate(fields.items("objects"))
+            ),
+            part=fields.optional_text("part"),
+            schema_version=version,
+        )
+        fields.refuse_unknown()
+        return found
+
+    def _checked_plan(self) -> ObjectStorageStagingPlan:
+        try:
+            plan = ObjectStorageStagingPlan(
+                base_uri=self.base_uri,
+                run_id=self.run_id,
+                dataset=self.dataset,
+                table=self.table,
+                file_format=self.file_format,
+                compression=self.compression,
+                cleanup_policy=self.cleanup_policy,
+                part=self.part,
+            )
+        except InvalidInputError as error:
+            raise InvalidManifestError(f"This is no manifest of a stage: {error}") from error
+        if plan.base_uri != self.base_uri:
+            raise InvalidManifestError(f"base_uri is {self.base_uri!r}: write {plan.base_uri!r}.")
+        if plan.provider is not self.provider:
+            raise InvalidManifestError(
+                f"provider is {str(self.provider)!r} and base_uri {self.base_uri!r} is one of {str(plan.provider)!r}: "
+                "they must agree."
+            )
+        return plan
+
+
+class _Fields:
+    """Takes typed values out of a JSON object, naming the key in every complaint."""
+
+    def __init__(self, data: Mapping[str, Any], where: str) -> None:
+        self._where = f"{where}." if where else ""
+        if not isinstance(data, Mapping):
+            raise InvalidManifestError(
+                f"{where or 'A manifest'} is {type(data).__name__}: it takes a JSON object with text keys."
+            )
+        self._left = dict(data)
+
+    def text(self, key: str) -> str:
+        value = self._take(key)
+        if not isinstance(value, str):
+            raise self._wrong(key, value, "text")
+        return value
+
+    def optional_text(self, key: str) -> str | None:
+        return self.text(key) if key in self._left else None
+
+    def count(self, key: str, default: int | None = None) -> int:
+        if default is not None and key not in self._left:
+            return default
+        value = self._take(key)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise self._wrong(key, value, "a whole number from 0")
+        return value
+
+    def items(self, key: str) -> list[Any]:
+        value = self._take(key)
+        if not isinstance(value, (list, tuple)):
+            raise self._wrong(key, value, "a list")
+        return list(value)
+
+    def refuse_unknown(self) -> None:
+        if self._left:
+            names = ", ".join(f"{self._where}{key}" for key in self._left)
+            raise InvalidManifestError(f"{names} is no key of a manifest of schema version {SCHEMA_VERSION}.")
+
+    def _take(self, key: str) -> Any:
+        if key not in self._left:
+            raise InvalidManifestError(f"The manifest has no {self._where}{key}, which it must have.")
+        return self._left.pop(key)
+
+    def _wrong(self, key: str, value: Any, takes: str) -> InvalidManifestError:
+        return InvalidManifestError(
+            f"{self._where}{key} is {type(value).__name__} {str(value)[:80]!r}: it takes {takes}."
+        )

@@ -1,0 +1,119 @@
+"""What is to be staged, and where: everything but the files themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from dpone_airflow.staging.run_id import check_part, check_run_id
+from dpone_airflow.storage.errors import InvalidPlanError
+from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
+
+#: The folder beside the run prefixes that holds the evidence.
+EVIDENCE_FOLDER = "_manifests"
+
+
+class CleanupPolicy(StrEnum):
+    """What becomes of the staged objects."""
+
+    RETAIN = "retain"
+    DELETE_ON_SUCCESS = "delete_on_success"
+    DELETE_ALWAYS = "delete_always"
+
+    @classmethod
+    def of(cls, value: str) -> CleanupPolicy:
+        """Return the policy of that name.
+
+        :raises InvalidPlanError: for an unknown one.
+        """
+        try:
+            return cls(value)
+        except ValueError:
+            raise InvalidPlanError(
+                f"cleanup_policy {value!r} is unknown: write one of {', '.join(map(repr, cls))}."
+            ) from None
+
+
+@dataclass(frozen=True)
+class ObjectStorageStagingPlan:
+    """Where a set of files goes and what it is.
+
+    :param base_uri: ``s3://bucket/prefix`` and its like; a trailing slash is dropped.
+    :param run_id: one safe path segment; the objects go to ``<base_uri>/<run_id>/``.
+    :param dataset: what the files belong to, for the loader and for people.
+    :param table: the table that they will be loaded into.
+    :param file_format: ``csv``, ``tsv``, ``parquet``, ...
+    :param compression: ``none``, ``gzip``, ``zstd``, ...
+    :param cleanup_policy: ``retain``, ``delete_on_success`` or ``delete_always``.
+    :param part: one safe path segment below the run prefix, when several writers share a run.
+    :raises InvalidUriError: for a ``base_uri`` that isn't one.
+    :raises InvalidPlanError: for anything else that can't be used.
+    """
+
+    base_uri: str
+    run_id: str
+    dataset: str
+    table: str
+    file_format: str
+    compression: str = "none"
+    cleanup_policy: str = CleanupPolicy.RETAIN
+    part: str | None = None
+
+    def __post_init__(self) -> None:
+        base = base_of(self.base_uri)
+        object.__setattr__(self, "base_uri", str(base))
+        check_run_id(self.run_id)
+        check_part(self.part)
+        object.__setattr__(self, "cleanup_policy", CleanupPolicy.of(self.cleanup_policy))
+        for name in ("dataset", "table", "file_format", "compression"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value.strip():
+                raise InvalidPlanError(f"{name} is {value!r}: give a text that says what is staged.")
+
+    @property
+    def provider(self) -> ObjectStorageProvider:
+        """The store that ``base_uri`` names."""
+        return ObjectStorageUri.parse(self.base_uri).provider
+
+    @property
+    def prefix(self) -> ObjectStorageUri:
+        """The place that this plan's objects go below: the run prefix, or the part's in it."""
+        return run_prefix(self.base_uri, self.run_id, self.part)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON; ``part`` is left out when there is none."""
+        fields: dict[str, Any] = {
+            "base_uri": self.base_uri,
+            "run_id": self.run_id,
+            "dataset": self.dataset,
+            "table": self.table,
+            "file_format": self.file_format,
+            "compression": self.compression,
+            "cleanup_policy": str(self.cleanup_policy),
+        }
+        return fields | ({"part": self.part} if self.part is not None else {})
+
+
+def base_of(base_uri: str) -> ObjectStorageUri:
+    """Return the URI that runs and their evidence lie below.
+
+    :raises InvalidUriError: if it isn't one of the four forms.
+    :raises InvalidPlanError: if it lies among the evidence of another base.
+    """
+    base = ObjectStorageUri.parse(base_uri.removesuffix("/") if isinstance(base_uri, str) else base_uri)
+    if EVIDENCE_FOLDER in base.key.split("/"):
+        raise InvalidPlanError(
+            f"base_uri {base} lies in a {EVIDENCE_FOLDER} folder, where the evidence is kept: choose another prefix."
+        )
+    return base
+
+
+def run_prefix(base_uri: str, run_id: str, part: str | None = None) -> ObjectStorageUri:
+    """Return the place that a run's objects, or one part's, lie below.
+
+    :raises InvalidUriError: if ``base_uri`` isn't one of the four forms.
+    :raises InvalidPlanError: if ``run_id`` or ``part`` can't be used.
+    """
+    prefix = base_of(base_uri).child(check_run_id(run_id))
+    return prefix if check_part(part) is None else prefix.child(str(part))

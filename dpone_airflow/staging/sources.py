@@ -1,0 +1,120 @@
+"""From what an author writes (a path, a list, a glob, a directory) to files with names."""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from dpone_airflow.storage.errors import (
+    DuplicateFileNameError,
+    InvalidInputError,
+    NoFilesMatchedError,
+    SourceFileError,
+)
+from dpone_airflow.storage.hashing import file_not_found, not_a_regular_file
+
+Files: TypeAlias = "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A local file and the name it gets below the run prefix."""
+
+    path: Path
+    file_name: str
+
+
+def find_sources(files: Files) -> list[SourceFile]:
+    """Return the files that ``files`` stands for, in a stable order, each with its name.
+
+    A path keeps its base name. A directory keeps its tree below itself, a glob below the last
+    directory before its first wildcard; both are sorted. A list keeps its own order. A path that
+    exists is never read as a glob.
+
+    :raises NoFilesMatchedError: if there is nothing to stage.
+    :raises SourceFileNotFoundError: if a path isn't there.
+    :raises SourceFileError: for a FIFO, socket or device, or links that go round in a circle.
+    :raises DuplicateFileNameError: if two files would land on one key.
+    """
+    items = [files] if isinstance(files, (str, os.PathLike)) else list(files)
+    found = [source for item in items for source in _sources_of(item)]
+    if not found:
+        raise NoFilesMatchedError(f"No file to stage: {_shown(items)} matched none on this host.")
+    _refuse_duplicates(found)
+    return found
+
+
+def _sources_of(item: str | os.PathLike[str]) -> Iterator[SourceFile]:
+    if not isinstance(item, (str, os.PathLike)) or not os.fspath(item):
+        raise InvalidInputError(f"files has {item!r}, which is no path: give texts or paths.")
+    path = Path(item)
+    if path.is_dir():
+        yield from _tree(path, "", frozenset())
+    elif os.path.lexists(path) or not glob.has_magic(str(item)):
+        yield _file(path, path.name)
+    else:
+        yield from _matches(str(item))
+
+
+def _matches(pattern: str) -> Iterator[SourceFile]:
+    root = _fixed_part(pattern)
+    seen: set[Path] = set()
+    for match in sorted(glob.glob(pattern, recursive=True, include_hidden=False)):
+        path = Path(match)
+        name = path.relative_to(root).as_posix()
+        sources = _tree(path, f"{name}/" if name != "." else "", frozenset()) if path.is_dir() else [_file(path, name)]
+        for source in sources:
+            if source.path not in seen:  # ** matches a directory and what is in it
+                seen.add(source.path)
+                yield source
+
+
+def _fixed_part(pattern: str) -> Path:
+    parts = Path(pattern).parts
+    magic = next(index for index, part in enumerate(parts) if glob.has_magic(part))
+    return Path(*parts[:magic])
+
+
+def _tree(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[SourceFile]:
+    status = folder.stat()
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        raise SourceFileError(f"{folder} is a link to a directory that it lies in: stage the directory without it.")
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.is_dir():
+            yield from _tree(entry, f"{prefix}{entry.name}/", above | {here})
+        else:
+            yield _file(entry, prefix + entry.name)
+
+
+def _file(path: Path, name: str) -> SourceFile:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise file_not_found(path) from None
+    except OSError as error:
+        raise SourceFileError(f"{path} can't be read: {error.strerror}.") from error
+    if not stat.S_ISREG(mode):
+        raise not_a_regular_file(path, mode)
+    return SourceFile(path, name)
+
+
+def _refuse_duplicates(sources: list[SourceFile]) -> None:
+    by_name: dict[str, Path] = {}
+    for source in sources:
+        other = by_name.setdefault(source.file_name, source.path)
+        if other is not source.path:
+            raise DuplicateFileNameError(
+                f"{other} and {source.path} would both be staged as {source.file_name!r}: "
+                "give the directory above them, which keeps their tree, or rename one."
+            )
+
+
+def _shown(items: list[str | os.PathLike[str]]) -> str:
+    shown = ", ".join(repr(os.fspath(item)) for item in items[:3])
+    return f"files=[{shown}{', …' if len(items) > 3 else ''}]"

@@ -1,0 +1,203 @@
+"""Azure Blob Storage, through azure-storage-blob."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, BinaryIO
+
+from dpone_airflow.storage.client import (
+    DEFAULT_MAX_CONCURRENCY,
+    BaseObjectStorageClient,
+    ObjectStorageObject,
+)
+from dpone_airflow.storage.errors import (
+    ConnectionMismatchError,
+    InvalidOptionError,
+    MissingExtraError,
+    ObjectNotFoundError,
+)
+from dpone_airflow.storage.etag import normalise_etag
+from dpone_airflow.storage.hashing import HashingReader
+from dpone_airflow.storage.options import checked_options
+from dpone_airflow.storage.parts import DEFAULT_PART_BYTES, send_parts
+from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
+
+# Azure's metadata names are C# identifiers: a hyphen is refused.
+_SHA256 = "dpone_sha256"
+
+
+class AzureBlobObjectStorageClient(BaseObjectStorageClient):
+    """Block blobs through an injected ``BlobServiceClient``, or one made from a connection string.
+
+    Every byte that is sent carries a Content-MD5 that the store checks, on a single put and on each
+    block. Blocks of an upload that failed never show as a blob; Azure has no call to drop them and
+    discards them after a week.
+
+    :param service_client: an ``azure.storage.blob.BlobServiceClient``.
+    :param connection_string: makes a client, if none is given.
+    :param storage_options: see ``storage.options``.
+    :param max_concurrency: files, or blocks of a file, sent at the same time.
+    :param part_bytes: files above this size are sent in blocks of it.
+    :raises MissingExtraError: if a client must be made and azure-storage-blob isn't installed.
+    :raises InvalidOptionError: if neither a client nor a connection string is given.
+    """
+
+    provider = ObjectStorageProvider.AZURE_BLOB
+    # https://learn.microsoft.com/azure/storage/blobs/scalability-targets
+    max_object_bytes = 50_000 * 4000 * 1024**2
+    # https://learn.microsoft.com/rest/api/storageservices/blob-batch
+    delete_batch_size = 256
+
+    def __init__(
+        self,
+        service_client: Any = None,
+        *,
+        connection_string: str | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
+        part_bytes: int = DEFAULT_PART_BYTES,
+    ) -> None:
+        super().__init__(max_concurrency=max_concurrency, part_bytes=part_bytes)
+        if service_client is None:
+            if connection_string is None:
+                raise InvalidOptionError(
+                    "AzureBlobObjectStorageClient needs a service_client or a connection_string: give one."
+                )
+            try:
+                from azure.storage.blob import BlobServiceClient
+            except ImportError as error:
+                raise MissingExtraError("azure", "az:// and azure:// URIs") from error
+            service_client = BlobServiceClient.from_connection_string(connection_string)
+        self._service = service_client
+        self._options = checked_options(ObjectStorageProvider.AZURE_BLOB, storage_options)
+
+    def stat(self, uri: ObjectStorageUri) -> ObjectStorageObject:
+        self.check(uri)
+        with self._calling("look up", uri, on_404=ObjectNotFoundError):
+            properties = self._blob(uri).get_blob_properties()
+        return _object(uri, properties)
+
+    def get_bytes(self, uri: ObjectStorageUri) -> bytes:
+        self.check(uri)
+        with self._calling("read", uri, on_404=ObjectNotFoundError):
+            content: bytes = self._blob(uri).download_blob().readall()
+        return content
+
+    def list_objects(self, prefix: ObjectStorageUri) -> Iterator[ObjectStorageObject]:
+        self.check(prefix)
+        container = self._service.get_container_client(prefix.bucket)
+        with self._calling("list", prefix):
+            for blob in container.list_blobs(name_starts_with=prefix.prefix or None):
+                yield ObjectStorageObject(replace(prefix, key=blob.name), blob.size, etag=normalise_etag(blob.etag))
+
+    def _put_small(
+        self,
+        uri: ObjectStorageUri,
+        data: bytes,
+        content_type: str | None,
+        digest: str,
+        only_if_absent: bool,
+    ) -> str | None:
+        with self._calling("write", uri):
+            answer = self._blob(uri).upload_blob(
+                data,
+                length=len(data),
+                overwrite=not only_if_absent,
+                validate_content=True,
+                metadata={_SHA256: digest},
+                content_settings=_content_settings(content_type),
+                **self._write_options(),
+            )
+        return normalise_etag(answer.get("etag"))
+
+    def _put_large(
+        self,
+        uri: ObjectStorageUri,
+        reader: HashingReader,
+        content_type: str | None,
+        part_bytes: int,
+    ) -> str | None:
+        from azure.storage.blob import BlobBlock
+
+        blob = self._blob(uri)
+        scope = {key: value for key, value in self._options.items() if key == "encryption_scope"}
+
+        def send(number: int, data: bytes) -> Any:
+            block = f"{number:06d}"
+            with self._calling(f"write block {number} of", uri):
+                blob.stage_block(block, data, length=len(data), validate_content=True, **scope)
+            return BlobBlock(block)
+
+        blocks = send_parts(reader, send, part_bytes=part_bytes, threads=self.max_concurrency, budget=self._budget)
+        with self._calling("commit the blocks of", uri):
+            answer = blob.commit_block_list(
+                blocks,
+                content_settings=_content_settings(content_type),
+                metadata={_SHA256: reader.sha256()},
+                **self._write_options(),
+            )
+        return normalise_etag(answer.get("etag"))
+
+    def _download(self, uri: ObjectStorageUri, file: BinaryIO) -> ObjectStorageObject:
+        with self._calling("read", uri, on_404=ObjectNotFoundError):
+            stream = self._blob(uri).download_blob()
+            stream.readinto(file)
+        return _object(uri, stream.properties)
+
+    def _delete_batch(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
+        container = self._service.get_container_client(anywhere.bucket)
+        with self._calling(f"delete {len(keys)} objects, the first of them", replace(anywhere, key=keys[0])):
+            answers = list(container.delete_blobs(*keys, delete_snapshots="include", raise_on_any_failure=False))
+        return {
+            key: f"{answer.headers.get('x-ms-error-code') or answer.status_code}: {answer.reason}"
+            for key, answer in zip(keys, answers, strict=True)
+            if answer.status_code not in (202, 404)
+        }
+
+    def check(self, uri: ObjectStorageUri) -> None:
+        super().check(uri)
+        if uri.account and uri.account != self._service.account_name:
+            raise ConnectionMismatchError(
+                f"{uri} names the storage account {uri.account!r}, and the connection is one to "
+                f"{self._service.account_name!r}: correct the URI or choose the other connection."
+            )
+
+    def _write_options(self) -> dict[str, Any]:
+        if "standard_blob_tier" not in self._options:
+            return self._options
+        from azure.storage.blob import StandardBlobTier
+
+        return self._options | {"standard_blob_tier": StandardBlobTier(self._options["standard_blob_tier"])}
+
+    def _blob(self, uri: ObjectStorageUri) -> Any:
+        return self._service.get_blob_client(uri.bucket, uri.key)
+
+    def _sdk_errors(self) -> tuple[type[Exception], ...]:
+        from azure.core.exceptions import AzureError
+
+        return (AzureError,)
+
+    def _describe(self, error: Any) -> tuple[int | None, str, str]:
+        code = getattr(error, "error_code", None) or type(error).__name__
+        if code == "ClientAuthenticationError":
+            code = "NoCredentials"
+        # The first line is the sentence; the rest is request ids and the raw answer.
+        message = str(getattr(error, "message", "") or error).partition("\n")[0]
+        return getattr(error, "status_code", None), str(getattr(code, "value", code)), message
+
+
+def _content_settings(content_type: str | None) -> Any:
+    from azure.storage.blob import ContentSettings
+
+    return ContentSettings(content_type=content_type) if content_type else None
+
+
+def _object(uri: ObjectStorageUri, properties: Any) -> ObjectStorageObject:
+    return ObjectStorageObject(
+        uri,
+        properties.size,
+        (properties.metadata or {}).get(_SHA256),
+        properties.content_settings.content_type,
+        normalise_etag(properties.etag),
+    )

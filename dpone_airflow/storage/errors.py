@@ -1,0 +1,192 @@
+"""Every error this package raises on its own account.
+
+::
+
+    DponeAirflowError
+    ├── InvalidInputError (also ValueError)     what was asked for can't be right; nothing was sent
+    │   ├── InvalidUriError
+    │   ├── InvalidPlanError                    run id, part, policy, dataset, table, ...
+    │   ├── InvalidManifestError
+    │   ├── InvalidOptionError                  storage_options, concurrency, ...
+    │   └── ConnectionMismatchError             a URI and a connection that don't fit each other
+    ├── SourceFileError                         the local files
+    │   ├── NoFilesMatchedError
+    │   ├── SourceFileNotFoundError
+    │   ├── SourceFileChangedError
+    │   └── DuplicateFileNameError
+    ├── StorageError                            the store refused or failed; ``uri`` says where
+    │   ├── ObjectNotFoundError
+    │   ├── BucketNotFoundError
+    │   ├── StorageAccessDeniedError
+    │   ├── ObjectAlreadyExistsError            a conditional create lost
+    │   ├── ChecksumMismatchError
+    │   ├── PrefixMismatchError                 the prefix isn't what the manifest says
+    │   └── DeleteIncompleteError               ``left`` names what is still there, and why
+    ├── ClaimError                              whose run prefix is it?
+    │   ├── UnclaimedPrefixError
+    │   ├── ClaimedByAnotherWriterError
+    │   └── ClaimNotFoundError
+    ├── StagingGraphError                       a DAG in which a cleanup could hurt
+    └── MissingExtraError (also ImportError)    an extra of this package isn't installed
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+
+class DponeAirflowError(Exception):
+    """Base of all errors of this package."""
+
+
+class InvalidInputError(DponeAirflowError, ValueError):
+    """What was asked for can't be right; nothing was sent and nothing was deleted."""
+
+
+class InvalidUriError(InvalidInputError):
+    """A URI that isn't one of the four forms, or that could be read in two ways."""
+
+
+class InvalidPlanError(InvalidInputError):
+    """A staging plan with a run id, part, policy or name that can't be used."""
+
+
+class InvalidManifestError(InvalidInputError):
+    """A manifest whose keys, types, counts or URIs don't hold; the message names the key."""
+
+
+class InvalidOptionError(InvalidInputError):
+    """An option outside its allow-list or range."""
+
+
+class ConnectionMismatchError(InvalidInputError):
+    """A URI and an Airflow connection that don't belong together."""
+
+
+class SourceFileError(DponeAirflowError):
+    """A local file that can't be staged."""
+
+
+class NoFilesMatchedError(SourceFileError):
+    """Nothing to stage: an empty list, an empty directory, a glob without a match."""
+
+
+class SourceFileNotFoundError(SourceFileError):
+    """A path that isn't there on this host."""
+
+
+class SourceFileChangedError(SourceFileError):
+    """A file that was written to while it was read."""
+
+
+class DuplicateFileNameError(SourceFileError):
+    """Two files that would land on one key."""
+
+
+class StorageError(DponeAirflowError):
+    """The store refused or failed.
+
+    :param message: a sentence: what was wrong, with what, and what to do.
+    :param uri: the object or prefix that it was about.
+    """
+
+    def __init__(self, message: str, *, uri: str = "") -> None:
+        super().__init__(message)
+        self.uri = uri
+
+
+class ObjectNotFoundError(StorageError):
+    """No object has this key."""
+
+
+class BucketNotFoundError(StorageError):
+    """The bucket or container isn't there."""
+
+
+class StorageAccessDeniedError(StorageError):
+    """The store didn't accept the credentials, or they lack a right."""
+
+
+class ObjectAlreadyExistsError(StorageError):
+    """A create that was to happen only if the key is free found it taken."""
+
+
+class ChecksumMismatchError(StorageError):
+    """The store received other bytes than were sent, and kept nothing."""
+
+
+class PrefixMismatchError(StorageError):
+    """After staging, the run prefix doesn't hold what was uploaded."""
+
+
+class DeleteIncompleteError(StorageError):
+    """A delete that left objects behind.
+
+    :param left: the URI of each object that is still there, with the store's reason.
+    """
+
+    def __init__(self, message: str, *, uri: str = "", left: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, uri=uri)
+        self.left = dict(left or {})
+
+
+class ClaimError(DponeAirflowError):
+    """A run prefix that isn't this writer's."""
+
+
+class UnclaimedPrefixError(ClaimError):
+    """A run prefix that holds objects which no stage has claimed."""
+
+
+class ClaimedByAnotherWriterError(ClaimError):
+    """A run prefix that another stage task has claimed."""
+
+
+class ClaimNotFoundError(ClaimError):
+    """A run that no stage has claimed, so nothing under it may be deleted."""
+
+
+class StagingGraphError(DponeAirflowError):
+    """A DAG in which a cleanup could delete files that are still needed, or hide a failure."""
+
+
+class MissingExtraError(DponeAirflowError, ImportError):
+    """A cloud's SDK or provider isn't installed.
+
+    :param extra: the extra of this package that brings it.
+    :param needed_for: what asked for it, e.g. ``"gs:// URIs"``.
+    """
+
+    def __init__(self, extra: str, needed_for: str) -> None:
+        super().__init__(
+            f'{needed_for} need an extra that isn\'t installed here: run pip install "dpone-airflow[{extra}]".'
+        )
+        self.extra = extra
+
+
+_SECRETS = re.compile(
+    r"(?P<name>\b(?:sig|signature|x-amz-signature|x-amz-security-token|x-goog-signature|accountkey"
+    r"|sharedaccesssignature|sharedaccesskey|password|secret)\b\s*[=:]\s*)(?P<value>[^&;\s'\"<>]+)",
+    re.IGNORECASE,
+)
+
+
+def redact(text: str) -> str:
+    """Return ``text`` with signatures, SAS tokens and account keys masked."""
+    return _SECRETS.sub(r"\g<name>***", text)
+
+
+def printable_cause(error: BaseException) -> BaseException | None:
+    """Return ``error`` if a traceback may print it and all it stems from, else None.
+
+    SDK and HTTP errors quote the URL they called, and a SAS URL is a credential.
+    """
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        if redact(str(link)) != str(link):
+            return None
+        link = link.__cause__ or link.__context__
+    return error

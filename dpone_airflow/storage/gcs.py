@@ -1,0 +1,214 @@
+"""Google Cloud Storage, through google-cloud-storage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, BinaryIO
+
+from dpone_airflow.storage.client import (
+    DEFAULT_MAX_CONCURRENCY,
+    BaseObjectStorageClient,
+    ObjectStorageObject,
+)
+from dpone_airflow.storage.errors import MissingExtraError, ObjectNotFoundError
+from dpone_airflow.storage.etag import normalise_etag
+from dpone_airflow.storage.hashing import HashingReader
+from dpone_airflow.storage.options import checked_options
+from dpone_airflow.storage.parts import DEFAULT_PART_BYTES
+from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
+
+_UNKNOWN_TYPE = "application/octet-stream"
+# A resumable upload takes chunks in multiples of this.
+# https://cloud.google.com/storage/docs/performing-resumable-uploads#chunked-upload
+_CHUNK_UNIT = 256 * 1024
+
+
+class GCSObjectStorageClient(BaseObjectStorageClient):
+    """GCS objects through an injected ``google.cloud.storage.Client``, or one of its defaults.
+
+    Every upload carries a CRC32C that the store checks. An object's generation, a number that each
+    write renews, takes the ETag's place. A resumable upload that fails leaves a session behind
+    that never shows as an object, isn't billed and expires after a week.
+
+    :param client: a ``google.cloud.storage.Client``.
+    :param storage_options: see ``storage.options``.
+    :param max_concurrency: files sent at the same time.
+    :param part_bytes: files above this size are sent in chunks of it, one after the other.
+    :raises MissingExtraError: if no client is given and google-cloud-storage isn't installed.
+    """
+
+    provider = ObjectStorageProvider.GCS
+    max_object_bytes = 5 * 1024**4
+    # https://cloud.google.com/storage/docs/batch#overview
+    delete_batch_size = 100
+
+    def __init__(
+        self,
+        client: Any = None,
+        *,
+        storage_options: Mapping[str, Any] | None = None,
+        max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
+        part_bytes: int = DEFAULT_PART_BYTES,
+    ) -> None:
+        super().__init__(max_concurrency=max_concurrency, part_bytes=part_bytes)
+        if client is None:
+            try:
+                from google.cloud import storage
+            except ImportError as error:
+                raise MissingExtraError("gcp", "gs:// URIs") from error
+            client = storage.Client()
+        self._gcs = client
+        options = checked_options(ObjectStorageProvider.GCS, storage_options)
+        self._user_project = options.pop("user_project", None)
+        self._acl = options.pop("predefined_acl", None)
+        self._storage_class = options.pop("storage_class", None)
+        self._kms_key_name = options.pop("kms_key_name", None)
+        self._takes_batches = True
+
+    def stat(self, uri: ObjectStorageUri) -> ObjectStorageObject:
+        self.check(uri)
+        blob = self._bucket(uri).blob(uri.key)
+        with self._calling("look up", uri, on_404=ObjectNotFoundError):
+            blob.reload()
+        return _object(uri, blob)
+
+    def get_bytes(self, uri: ObjectStorageUri) -> bytes:
+        self.check(uri)
+        with self._calling("read", uri, on_404=ObjectNotFoundError):
+            content: bytes = self._bucket(uri).blob(uri.key).download_as_bytes()
+        return content
+
+    def list_objects(self, prefix: ObjectStorageUri) -> Iterator[ObjectStorageObject]:
+        self.check(prefix)
+        with self._calling("list", prefix):
+            for blob in self._gcs.list_blobs(
+                self._bucket(prefix),
+                prefix=prefix.prefix or None,
+                fields="items(name,size,generation),nextPageToken",
+            ):
+                yield ObjectStorageObject(
+                    replace(prefix, key=blob.name), blob.size, etag=normalise_etag(blob.generation)
+                )
+
+    def _put_small(
+        self,
+        uri: ObjectStorageUri,
+        data: bytes,
+        content_type: str | None,
+        digest: str,
+        only_if_absent: bool,
+    ) -> str | None:
+        blob = self._new_blob(uri)
+        blob.metadata = {"dpone-sha256": digest}
+        with self._calling("write", uri):
+            blob.upload_from_string(
+                data,
+                content_type=content_type or _UNKNOWN_TYPE,
+                predefined_acl=self._acl,
+                checksum="crc32c",
+                if_generation_match=0 if only_if_absent else None,
+            )
+        return normalise_etag(blob.generation)
+
+    def _put_large(
+        self,
+        uri: ObjectStorageUri,
+        reader: HashingReader,
+        content_type: str | None,
+        part_bytes: int,
+    ) -> str | None:
+        chunk = -(-part_bytes // _CHUNK_UNIT) * _CHUNK_UNIT
+        blob = self._new_blob(uri, chunk_size=chunk)
+        with self._budget.holding(chunk), self._calling("write", uri):
+            blob.upload_from_file(
+                reader,
+                size=reader.size,
+                content_type=content_type or _UNKNOWN_TYPE,
+                predefined_acl=self._acl,
+                checksum="crc32c",
+            )
+        return normalise_etag(blob.generation)
+
+    def _download(self, uri: ObjectStorageUri, file: BinaryIO) -> ObjectStorageObject:
+        blob = self._bucket(uri).blob(uri.key)
+        with self._calling("read", uri, on_404=ObjectNotFoundError):
+            blob.reload()
+            # The generation pins what is read to what was looked up.
+            blob.download_to_file(file, if_generation_match=blob.generation)
+        return _object(uri, blob)
+
+    def _delete_batch(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
+        if self._takes_batches:
+            try:
+                return self._delete_in_one_request(anywhere, keys)
+            except ValueError:
+                # Not every server that speaks GCS's protocol has its batch endpoint.
+                self._takes_batches = False
+        refused = {}
+        for key in keys:
+            refused.update(self._delete_one(replace(anywhere, key=key)))
+        return refused
+
+    def _delete_in_one_request(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
+        bucket = self._bucket(anywhere)
+        action = f"delete {len(keys)} objects, the first of them"
+        with (
+            self._calling(action, replace(anywhere, key=keys[0])),
+            self._gcs.batch(raise_exception=False) as batch,
+        ):
+            for key in keys:
+                bucket.delete_blob(key)
+        # Google's own sample of batched deletes reads the single results from this attribute.
+        # https://cloud.google.com/storage/docs/samples/storage-batch-request
+        answers = batch._responses
+        return {
+            key: f"{answer.status_code}: {answer.text[:200]}"
+            for key, answer in zip(keys, answers, strict=True)
+            if not 200 <= answer.status_code < 300 and answer.status_code != 404
+        }
+
+    def _delete_one(self, uri: ObjectStorageUri) -> dict[str, str]:
+        try:
+            self._bucket(uri).delete_blob(uri.key)
+        except self._sdk_errors() as error:
+            status, code, message = self._describe(error)
+            return {} if status == 404 else {uri.key: f"{code}: {message}"}
+        return {}
+
+    def _bucket(self, uri: ObjectStorageUri) -> Any:
+        return self._gcs.bucket(uri.bucket, user_project=self._user_project)
+
+    def _new_blob(self, uri: ObjectStorageUri, chunk_size: int | None = None) -> Any:
+        blob = self._bucket(uri).blob(uri.key, chunk_size=chunk_size, kms_key_name=self._kms_key_name)
+        if self._storage_class:
+            blob.storage_class = self._storage_class
+        return blob
+
+    def _sdk_errors(self) -> tuple[type[Exception], ...]:
+        from google.api_core.exceptions import GoogleAPIError
+        from google.auth.exceptions import GoogleAuthError
+        from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+        from requests.exceptions import RequestException
+
+        return (GoogleAPIError, GoogleAuthError, DataCorruption, InvalidResponse, RequestException)
+
+    def _describe(self, error: Any) -> tuple[int | None, str, str]:
+        name = type(error).__name__
+        status = getattr(error, "code", None)
+        if name == "DataCorruption":
+            name = "BadDigest"
+        elif name in ("DefaultCredentialsError", "RefreshError"):
+            name = "NoCredentials"
+        message = str(getattr(error, "message", "") or error)
+        return (int(status) if isinstance(status, int) else None), name, message
+
+
+def _object(uri: ObjectStorageUri, blob: Any) -> ObjectStorageObject:
+    return ObjectStorageObject(
+        uri,
+        blob.size,
+        (blob.metadata or {}).get("dpone-sha256"),
+        blob.content_type,
+        normalise_etag(blob.generation),
+    )

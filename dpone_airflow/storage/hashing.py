@@ -1,0 +1,152 @@
+"""A reader that hashes what it hands out: the bytes that are hashed are the bytes that are sent."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import socket
+import stat
+from pathlib import Path
+from types import TracebackType
+
+from dpone_airflow.storage.errors import (
+    SourceFileChangedError,
+    SourceFileError,
+    SourceFileNotFoundError,
+)
+
+
+class HashingReader:
+    """Reads one regular file once, as a file object that upload code can read, seek and tell.
+
+    A retry that seeks back is served the bytes again and they aren't hashed twice. Handing out the
+    last byte compares the file with what it was when it was opened, so that a file that somebody
+    writes to fails its upload before the store has all of it.
+
+    :param path: the file; it is opened at once.
+    :raises SourceFileNotFoundError: if it isn't there.
+    :raises SourceFileError: if it is a directory, FIFO, socket or device, or can't be read.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._file = _open_regular_file(self.path)
+        self._opened = os.fstat(self._file.fileno())
+        self.size = self._opened.st_size
+        self._position = 0
+        self._hashed = 0
+        self._sha256 = hashlib.sha256()
+        if self.size == 0:
+            self._check_unchanged()
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next ``size`` bytes, or all that are left.
+
+        :raises SourceFileChangedError: if the file is no longer what it was when it was opened.
+        """
+        left = self.size - self._position
+        wanted = left if size < 0 else min(size, left)
+        if wanted == 0:
+            return b""
+        data = self._file.read(wanted)
+        if len(data) != wanted:
+            raise self._changed()
+        end = self._position + wanted
+        if end > self._hashed:
+            self._sha256.update(memoryview(data)[self._hashed - self._position :])
+            self._hashed = end
+        self._position = end
+        if end == self.size:
+            self._check_unchanged()
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move back to a byte that was handed out before, or to its end.
+
+        :raises io.UnsupportedOperation: for a byte that hasn't been read: it would not be hashed.
+        """
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
+        target = start + offset
+        if not 0 <= target <= self._hashed:
+            raise io.UnsupportedOperation(f"can't seek to {target}: only {self._hashed} bytes were read")
+        self._file.seek(target)
+        self._position = target
+        return target
+
+    def tell(self) -> int:
+        """Return the position of the next byte."""
+        return self._position
+
+    def sha256(self) -> str:
+        """Return the digest of the whole file in hex.
+
+        :raises SourceFileError: if not every byte was read.
+        """
+        if self._hashed != self.size:
+            raise SourceFileError(
+                f"Only {self._hashed} of {self.size} bytes of {self.path} were read, so it has no sha256 yet."
+            )
+        return self._sha256.hexdigest()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> HashingReader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check_unchanged(self) -> None:
+        now = os.fstat(self._file.fileno())
+        if (now.st_size, now.st_mtime_ns) != (self._opened.st_size, self._opened.st_mtime_ns):
+            raise self._changed()
+
+    def _changed(self) -> SourceFileChangedError:
+        return SourceFileChangedError(
+            f"{self.path} changed while it was staged: stage it when its writer has finished "
+            "(write to another name and rename)."
+        )
+
+
+def file_not_found(path: Path) -> SourceFileNotFoundError:
+    """Return the error for a file that isn't on this host."""
+    return SourceFileNotFoundError(
+        f"{path} isn't there on host {socket.gethostname()!r}. Another worker's disk isn't this one's: "
+        "if another task wrote it, write it to a disk that all workers share, or export and stage in one task."
+    )
+
+
+def not_a_regular_file(path: Path, mode: int) -> SourceFileError:
+    """Return the error for a path that is there but can't be read as a file."""
+    kinds = (
+        (stat.S_ISDIR, "a directory"),
+        (stat.S_ISFIFO, "a FIFO"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+    )
+    kind = next((name for test, name in kinds if test(mode)), "no regular file")
+    return SourceFileError(f"{path} is {kind}; only regular files can be staged as one object.")
+
+
+def _open_regular_file(path: Path) -> io.BufferedReader:
+    try:
+        # Without O_NONBLOCK, opening a FIFO waits for somebody to write to it.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        raise file_not_found(path) from None
+    except OSError as error:
+        raise SourceFileError(f"{path} can't be opened: {error.strerror}.") from error
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise not_a_regular_file(path, mode)
+    return os.fdopen(descriptor, "rb")

@@ -1,0 +1,314 @@
+"""A local emulator: every URI form, kept as ordinary files under one directory.
+
+::
+
+    <root>/s3/<bucket>/<key>                  an object is a file where its key says
+    <root>/gs/<bucket>/..   az/<container>/..   azure/<account>/<container>/..
+    <root>/.dpone/metadata/<ab>/<sha256 of place>/<etag>.json
+    <root>/.dpone/unfinished/                 what is being written
+
+A write is a file in ``unfinished``, then its metadata, then one rename: a reader sees the old
+object or the new one, whole, with the metadata of just that one. Keys are percent-encoded where a
+file system needs it, so no key leaves the root.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, BinaryIO
+from uuid import uuid4
+
+from dpone_airflow.storage.client import (
+    DEFAULT_MAX_CONCURRENCY,
+    BaseObjectStorageClient,
+    ObjectStorageObject,
+)
+from dpone_airflow.storage.errors import (
+    InvalidOptionError,
+    ObjectAlreadyExistsError,
+    StorageError,
+)
+from dpone_airflow.storage.hashing import HashingReader
+from dpone_airflow.storage.parts import DEFAULT_PART_BYTES
+from dpone_airflow.storage.uri import ObjectStorageUri
+
+_OWN = ".dpone"
+# What Linux and macOS take as one file name.
+_MAX_NAME_BYTES = 255
+_ATTEMPTS = 100
+
+
+class LocalObjectStorageClient(BaseObjectStorageClient):
+    """Objects as files below ``root_dir``, for tests, CI and work without a cloud.
+
+    A bucket comes to be with its first object. One key can't be both an object and another's
+    folder (``a`` and ``a/b``), because both would be one name in a directory.
+
+    :param root_dir: the directory; it is made when it isn't there.
+    :param max_concurrency: files written at the same time.
+    """
+
+    provider = None
+    max_object_bytes = 5 * 1024**4
+    delete_batch_size = 1000
+
+    def __init__(
+        self,
+        root_dir: str | os.PathLike[str],
+        *,
+        max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
+        part_bytes: int = DEFAULT_PART_BYTES,
+    ) -> None:
+        super().__init__(max_concurrency=max_concurrency, part_bytes=part_bytes)
+        if not str(root_dir):
+            raise InvalidOptionError("root_dir is empty: give the directory that holds the emulator's buckets.")
+        self.root_dir = Path(root_dir).absolute()
+
+    def path_of(self, uri: ObjectStorageUri) -> Path:
+        """Return the file that holds, or would hold, an object; readers and loaders may open it.
+
+        :raises StorageError: if a segment of the key is too long for a file name.
+        """
+        return self._bucket_dir(uri).joinpath(*(_file_name(part, uri) for part in uri.key.split("/")))
+
+    def stat(self, uri: ObjectStorageUri) -> ObjectStorageObject:
+        for _ in range(_ATTEMPTS):
+            with self._opened(uri) as file:
+                found = self._object(uri, file)
+            with self._calling("look up", uri):
+                if found.sha256 or _etag(os.stat(self.path_of(uri))) == found.etag:
+                    return found
+        raise StorageError(f"{uri} is replaced faster than it can be read; try again.", uri=str(uri))
+
+    def get_bytes(self, uri: ObjectStorageUri) -> bytes:
+        with self._opened(uri) as file:
+            return file.read()
+
+    def list_objects(self, prefix: ObjectStorageUri) -> Iterator[ObjectStorageObject]:
+        bucket = self._bucket_dir(prefix)
+        folders = prefix.prefix.split("/")[:-1]
+        start = bucket.joinpath(*(_file_name(part, prefix) for part in folders))
+        for key, status in _walk(start, prefix.prefix):
+            yield ObjectStorageObject(replace(prefix, key=key), status.st_size, etag=_etag(status))
+
+    def _put_small(
+        self,
+        uri: ObjectStorageUri,
+        data: bytes,
+        content_type: str | None,
+        digest: str,
+        only_if_absent: bool,
+    ) -> str | None:
+        def write(file: BinaryIO) -> str:
+            file.write(data)
+            return digest
+
+        return self._write(uri, write, content_type, only_if_absent)
+
+    def _put_large(
+        self,
+        uri: ObjectStorageUri,
+        reader: HashingReader,
+        content_type: str | None,
+        part_bytes: int,
+    ) -> str | None:
+        def write(file: BinaryIO) -> str:
+            with self._budget.holding(part_bytes):
+                while chunk := reader.read(part_bytes):
+                    file.write(chunk)
+            return reader.sha256()
+
+        return self._write(uri, write, content_type, False)
+
+    def _write(self, uri: ObjectStorageUri, write: Any, content_type: str | None, only_if_absent: bool) -> str:
+        target = self.path_of(uri)
+        with self._calling("write", uri):
+            unfinished = self._own_dir("unfinished") / uuid4().hex
+            try:
+                with open(unfinished, "xb") as file:
+                    digest = write(file)
+                # The clock's own resolution would give two quick writes one time, and so one ETag.
+                now = time.time_ns()
+                os.utime(unfinished, ns=(now, now))
+                etag = _etag(os.stat(unfinished))
+                notes = self._own_dir(*self._metadata_place(uri)) / f"{etag}.json"
+                notes.write_text(json.dumps({"uri": str(uri), "sha256": digest, "content_type": content_type}))
+                try:
+                    _move(unfinished, target, only_if_absent)
+                except OSError:
+                    notes.unlink()
+                    raise
+            except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+                raise self._taken(uri, target) from error
+            finally:
+                unfinished.unlink(missing_ok=True)
+        self._forget_old_metadata(uri, target)
+        return etag
+
+    @staticmethod
+    def _taken(uri: ObjectStorageUri, target: Path) -> StorageError:
+        if target.is_file():
+            return ObjectAlreadyExistsError(
+                f"Could not write {uri}: it is there already. Somebody else wrote it first.", uri=str(uri)
+            )
+        return StorageError(
+            f"Could not write {uri}: the local emulator keeps objects as files, so one key can't be both an "
+            "object and the folder of another. Give one of the two another name.",
+            uri=str(uri),
+        )
+
+    def _forget_old_metadata(self, uri: ObjectStorageUri, target: Path) -> None:
+        """Drop notes on versions that are gone. A reader of one of them notices and reads again."""
+        with suppress(FileNotFoundError):
+            current = _etag(os.stat(target))
+            for notes in self._metadata_dir(uri).iterdir():
+                # A newer one may be a writer's that is just about to rename.
+                if notes.stem.partition("-")[0] < current.partition("-")[0]:
+                    notes.unlink(missing_ok=True)
+
+    def _download(self, uri: ObjectStorageUri, file: BinaryIO) -> ObjectStorageObject:
+        with self._opened(uri) as source:
+            found = self._object(uri, source)
+            while chunk := source.read(self.part_bytes):
+                file.write(chunk)
+        return found
+
+    @contextmanager
+    def _opened(self, uri: ObjectStorageUri) -> Iterator[BinaryIO]:
+        with self._calling("read", uri), open(self.path_of(uri), "rb") as file:
+            yield file
+
+    def _object(self, uri: ObjectStorageUri, file: BinaryIO) -> ObjectStorageObject:
+        status = os.fstat(file.fileno())
+        etag = _etag(status)
+        notes: dict[str, Any] = {}
+        # No notes: the file was put there by hand, or was replaced since it was opened.
+        with suppress(FileNotFoundError):
+            notes = json.loads((self._metadata_dir(uri) / f"{etag}.json").read_text())
+        return ObjectStorageObject(uri, status.st_size, notes.get("sha256"), notes.get("content_type"), etag)
+
+    def _delete_batch(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
+        refused = {}
+        for key in keys:
+            uri = replace(anywhere, key=key)
+            path = self.path_of(uri)
+            try:
+                path.unlink(missing_ok=True)
+                self._delete_metadata(uri)
+                self._delete_empty_folders(path.parent, self._bucket_dir(uri))
+            except OSError as error:
+                refused[key] = error.strerror or str(error)
+        return refused
+
+    def _delete_metadata(self, uri: ObjectStorageUri) -> None:
+        notes_dir = self._metadata_dir(uri)
+        with suppress(FileNotFoundError):
+            for notes in notes_dir.iterdir():
+                notes.unlink(missing_ok=True)
+        with suppress(OSError):  # a writer of the same key may just have come
+            notes_dir.rmdir()
+
+    @staticmethod
+    def _delete_empty_folders(folder: Path, bucket: Path) -> None:
+        """Remove the folders that only existed for the deleted key, as stores have none."""
+        with suppress(OSError):  # not empty: the usual end
+            while folder != bucket:
+                folder.rmdir()
+                folder = folder.parent
+
+    def _bucket_dir(self, uri: ObjectStorageUri) -> Path:
+        account = [_file_name(uri.account, uri)] if uri.account else []
+        return self.root_dir.joinpath(uri.scheme, *account, _file_name(uri.bucket, uri))
+
+    def _metadata_dir(self, uri: ObjectStorageUri) -> Path:
+        return self.root_dir.joinpath(_OWN, *self._metadata_place(uri))
+
+    @staticmethod
+    def _metadata_place(uri: ObjectStorageUri) -> tuple[str, str, str]:
+        digest = sha256(str(uri).encode()).hexdigest()
+        return "metadata", digest[:2], digest
+
+    def _own_dir(self, *names: str) -> Path:
+        directory = self.root_dir.joinpath(_OWN, *names)
+        directory.mkdir(parents=True, exist_ok=True)
+        return directory
+
+    def _sdk_errors(self) -> tuple[type[Exception], ...]:
+        return (OSError,)
+
+    def _describe(self, error: Any) -> tuple[int | None, str, str]:
+        missing = isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError))
+        if missing:
+            return 404, "NoSuchKey", "no such object"
+        denied = isinstance(error, PermissionError)
+        return (403 if denied else None), type(error).__name__, f"{error.strerror}: {error.filename}"
+
+
+def _file_name(segment: str, uri: ObjectStorageUri) -> str:
+    """Return a file name that no other segment has; ``%`` alone stands for an empty segment."""
+    if segment in ("", ".", ".."):
+        return "%" if segment == "" else segment.replace(".", "%2E")
+    name = "".join(
+        f"%{ord(character):02X}" if character in "%/\\" or ord(character) < 0x20 else character for character in segment
+    )
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:
+        raise StorageError(f"{str(uri)!r} isn't valid Unicode, so no file can have its name.") from None
+    if length > _MAX_NAME_BYTES:
+        raise StorageError(
+            f"{uri} has a segment of {length} bytes, and the local emulator keeps objects as files, "
+            f"whose names take {_MAX_NAME_BYTES}: shorten it.",
+            uri=str(uri),
+        )
+    return name
+
+
+def _segment(file_name: str) -> str:
+    """Return the segment of a key that a file name stands for."""
+    if file_name == "%":
+        return ""
+    parts = file_name.split("%")
+    return parts[0] + "".join(chr(int(part[:2], 16)) + part[2:] for part in parts[1:])
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield key and status of every object in ``folder``, sorted by name as a store's listing is."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        key = prefix + _segment(entry.name)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(Path(entry.path), f"{key}/")
+        else:
+            with suppress(FileNotFoundError):  # deleted since the folder was read
+                yield key, entry.stat()
+
+
+def _move(unfinished: Path, target: Path, only_if_absent: bool) -> None:
+    """Give a finished file its name, making folders that a delete may be removing meanwhile."""
+    for attempt in range(_ATTEMPTS):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if only_if_absent:
+                os.link(unfinished, target)
+            else:
+                os.replace(unfinished, target)
+        except FileNotFoundError:
+            if attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return
+
+
+def _etag(status: os.stat_result) -> str:
+    return f"{status.st_mtime_ns:016x}-{status.st_size:x}"

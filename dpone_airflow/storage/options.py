@@ -1,0 +1,49 @@
+"""What an Airflow connection can't hold: an allow-list of storage options for each provider.
+
+An option is named as the provider's own SDK names it and goes with every call that knows it,
+evidence and deletes included. No secret belongs here: options are template fields and are logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dpone_airflow.storage.errors import InvalidOptionError
+from dpone_airflow.storage.uri import ObjectStorageProvider
+
+ALLOWED_OPTIONS: dict[ObjectStorageProvider, frozenset[str]] = {
+    # https://boto3.amazonaws.com/v1/documentation/api/latest/reference/services/s3/client/put_object.html
+    ObjectStorageProvider.S3: frozenset(
+        {
+            "ACL",
+            "BucketKeyEnabled",
+            "ExpectedBucketOwner",
+            "RequestPayer",
+            "SSEKMSEncryptionContext",
+            "SSEKMSKeyId",
+            "ServerSideEncryption",
+            "StorageClass",
+            "Tagging",
+        }
+    ),
+    # https://cloud.google.com/python/docs/reference/storage/latest/google.cloud.storage.blob.Blob
+    ObjectStorageProvider.GCS: frozenset({"kms_key_name", "predefined_acl", "storage_class", "user_project"}),
+    # https://learn.microsoft.com/python/api/azure-storage-blob/azure.storage.blob.blobclient
+    ObjectStorageProvider.AZURE_BLOB: frozenset({"encryption_scope", "standard_blob_tier", "tags"}),
+}
+
+
+def checked_options(provider: ObjectStorageProvider, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return ``options`` as a dict.
+
+    :raises InvalidOptionError: if one isn't on the provider's list.
+    """
+    allowed = ALLOWED_OPTIONS[provider]
+    unknown = sorted(set(options or ()) - allowed)
+    if unknown:
+        raise InvalidOptionError(
+            f"storage_options {', '.join(map(repr, unknown))} can't be given for {provider}: "
+            f"it takes {', '.join(sorted(allowed))}."
+        )
+    return dict(options or {})

@@ -1,0 +1,67 @@
+"""Sending one large file in parts, several at a time, each byte read and hashed once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from dpone_airflow.storage.budget import ByteBudget
+from dpone_airflow.storage.hashing import HashingReader
+
+MIB = 1024 * 1024
+DEFAULT_PART_BYTES = 8 * MIB
+# S3 takes 10,000 parts an object, Azure 50,000 blocks; the margin is for rounding.
+_MOST_PARTS = 9_000
+
+Sent = TypeVar("Sent")
+
+
+def part_bytes_for(size: int, at_least: int = DEFAULT_PART_BYTES) -> int:
+    """Return the part size in bytes for a file of ``size`` bytes."""
+    return max(at_least, math.ceil(size / _MOST_PARTS))
+
+
+def send_parts(
+    reader: HashingReader,
+    send: Callable[[int, bytes], Sent],
+    *,
+    part_bytes: int,
+    threads: int,
+    budget: ByteBudget,
+) -> list[Sent]:
+    """Read ``reader`` in parts and call ``send(number, data)`` for each, numbers from 1.
+
+    Returns what ``send`` returned, in order, once the whole file is read and every part is sent.
+    The first error stops the reading and what is queued, waits for the parts under way and is raised.
+    """
+    sent: dict[int, Sent] = {}
+    failures: list[BaseException] = []
+
+    def send_one(number: int, data: bytes) -> None:
+        try:
+            if not failures:
+                sent[number] = send(number, data)
+        except BaseException as error:  # noqa: BLE001 - raised below, in the thread that asked
+            failures.append(error)
+        finally:
+            budget.give_back(len(data))
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="dpone-part") as pool:
+        number = 0
+        while reader.tell() < reader.size and not failures:
+            size = min(part_bytes, reader.size - reader.tell())
+            budget.take(size)
+            try:
+                data = reader.read(size)
+            except BaseException as error:  # noqa: BLE001 - raised below, after the parts under way
+                budget.give_back(size)
+                failures.append(error)
+                break
+            number += 1
+            pool.submit(send_one, number, data)
+            del data  # only the parts under way keep their bytes
+    if failures:
+        raise failures[0]
+    return [sent[number] for number in sorted(sent)]

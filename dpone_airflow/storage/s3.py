@@ -1,0 +1,195 @@
+"""Amazon S3 and what speaks its protocol, through boto3."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any, BinaryIO
+
+from dpone_airflow.storage.client import (
+    DEFAULT_MAX_CONCURRENCY,
+    BaseObjectStorageClient,
+    ObjectStorageObject,
+)
+from dpone_airflow.storage.errors import MissingExtraError, ObjectNotFoundError
+from dpone_airflow.storage.etag import normalise_etag
+from dpone_airflow.storage.hashing import HashingReader
+from dpone_airflow.storage.options import checked_options
+from dpone_airflow.storage.parts import DEFAULT_PART_BYTES, send_parts
+from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
+
+_COPY_CHUNK = 1024 * 1024
+
+
+class S3ObjectStorageClient(BaseObjectStorageClient):
+    """S3 objects through an injected boto3 client, or one of boto3's default session.
+
+    Every byte that is sent carries a SHA-256 that S3 checks, on a single PUT and on each part.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
+
+    :param client: a boto3 S3 client.
+    :param storage_options: arguments of S3's operations, see ``storage.options``; each is given to
+        every operation that knows it.
+    :param max_concurrency: files, or parts of a file, sent at the same time.
+    :param part_bytes: files above this size are sent in parts of it; S3 wants 5 MiB or more.
+    :raises MissingExtraError: if no client is given and boto3 isn't installed.
+    """
+
+    provider = ObjectStorageProvider.S3
+    max_object_bytes = 5 * 1024**4
+    delete_batch_size = 1000
+
+    def __init__(
+        self,
+        client: Any = None,
+        *,
+        storage_options: Mapping[str, Any] | None = None,
+        max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
+        part_bytes: int = DEFAULT_PART_BYTES,
+    ) -> None:
+        super().__init__(max_concurrency=max_concurrency, part_bytes=part_bytes)
+        if client is None:
+            try:
+                import boto3
+            except ImportError as error:
+                raise MissingExtraError("s3", "s3:// URIs") from error
+            client = boto3.client("s3")
+        self._s3 = client
+        self._options = checked_options(ObjectStorageProvider.S3, storage_options)
+
+    def stat(self, uri: ObjectStorageUri) -> ObjectStorageObject:
+        self.check(uri)
+        with self._calling("look up", uri, on_404=ObjectNotFoundError):
+            answer = self._call("head_object", Bucket=uri.bucket, Key=uri.key)
+        return _object(uri, answer)
+
+    def get_bytes(self, uri: ObjectStorageUri) -> bytes:
+        self.check(uri)
+        with self._calling("read", uri, on_404=ObjectNotFoundError):
+            content: bytes = self._call("get_object", Bucket=uri.bucket, Key=uri.key)["Body"].read()
+        return content
+
+    def list_objects(self, prefix: ObjectStorageUri) -> Iterator[ObjectStorageObject]:
+        self.check(prefix)
+        operation = "list_objects_v2"
+        arguments = self._arguments(operation, {"Bucket": prefix.bucket, "Prefix": prefix.prefix})
+        with self._calling("list", prefix):
+            for page in self._s3.get_paginator(operation).paginate(**arguments):
+                for item in page.get("Contents", ()):
+                    yield ObjectStorageObject(
+                        replace(prefix, key=item["Key"]),
+                        item["Size"],
+                        etag=normalise_etag(item.get("ETag")),
+                    )
+
+    def _put_small(
+        self,
+        uri: ObjectStorageUri,
+        data: bytes,
+        content_type: str | None,
+        digest: str,
+        only_if_absent: bool,
+    ) -> str | None:
+        arguments: dict[str, Any] = {
+            "Bucket": uri.bucket,
+            "Key": uri.key,
+            "Body": data,
+            "ChecksumSHA256": base64.b64encode(bytes.fromhex(digest)).decode(),
+            "Metadata": {"dpone-sha256": digest},
+        }
+        if content_type:
+            arguments["ContentType"] = content_type
+        if only_if_absent:
+            arguments["IfNoneMatch"] = "*"
+        with self._calling("write", uri):
+            answer = self._call("put_object", **arguments)
+        return normalise_etag(answer.get("ETag"))
+
+    def _put_large(
+        self,
+        uri: ObjectStorageUri,
+        reader: HashingReader,
+        content_type: str | None,
+        part_bytes: int,
+    ) -> str | None:
+        place = {"Bucket": uri.bucket, "Key": uri.key}
+        headers = {"ContentType": content_type} if content_type else {}
+        with self._calling("begin a multipart upload to", uri):
+            upload = self._call("create_multipart_upload", ChecksumAlgorithm="SHA256", **place, **headers)
+        place["UploadId"] = upload["UploadId"]
+
+        def send(number: int, data: bytes) -> dict[str, Any]:
+            checksum = base64.b64encode(sha256(data).digest()).decode()
+            with self._calling(f"write part {number} of", uri):
+                answer = self._call("upload_part", PartNumber=number, Body=data, ChecksumSHA256=checksum, **place)
+            return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum}
+
+        try:
+            parts = send_parts(reader, send, part_bytes=part_bytes, threads=self.max_concurrency, budget=self._budget)
+            with self._calling("complete the multipart upload of", uri):
+                done = self._call("complete_multipart_upload", MultipartUpload={"Parts": parts}, **place)
+        except BaseException:
+            # The first error is the one to tell; a lifecycle rule catches what can't be aborted.
+            with suppress(*self._sdk_errors()):
+                self._call("abort_multipart_upload", **place)
+            raise
+        return normalise_etag(done.get("ETag"))
+
+    def _download(self, uri: ObjectStorageUri, file: BinaryIO) -> ObjectStorageObject:
+        with self._calling("read", uri, on_404=ObjectNotFoundError):
+            answer = self._call("get_object", Bucket=uri.bucket, Key=uri.key)
+            for chunk in answer["Body"].iter_chunks(_COPY_CHUNK):
+                file.write(chunk)
+        return _object(uri, answer)
+
+    def _delete_batch(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
+        with self._calling(f"delete {len(keys)} objects, the first of them", replace(anywhere, key=keys[0])):
+            answer = self._call(
+                "delete_objects",
+                Bucket=anywhere.bucket,
+                Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
+            )
+        return {
+            error.get("Key", ""): f"{error.get('Code', 'unknown')}: {error.get('Message', '')}"
+            for error in answer.get("Errors", ())
+        }
+
+    def _call(self, operation: str, **arguments: Any) -> Any:
+        return getattr(self._s3, operation)(**self._arguments(operation, arguments))
+
+    def _arguments(self, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Add the storage options that this operation knows, as boto3's own model of it says."""
+        if not self._options:
+            return arguments
+        name = self._s3.meta.method_to_api_mapping[operation]
+        known = self._s3.meta.service_model.operation_model(name).input_shape.members
+        return {key: value for key, value in self._options.items() if key in known} | arguments
+
+    def _sdk_errors(self) -> tuple[type[Exception], ...]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        return (BotoCoreError, ClientError)
+
+    def _describe(self, error: Any) -> tuple[int | None, str, str]:
+        response = getattr(error, "response", None)
+        if isinstance(response, dict):
+            found = response.get("Error", {})
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            return status, str(found.get("Code", "")), str(found.get("Message", ""))
+        code = type(error).__name__
+        if "Credentials" in code:
+            code = "NoCredentials"
+        return None, code, str(error)
+
+
+def _object(uri: ObjectStorageUri, answer: Mapping[str, Any]) -> ObjectStorageObject:
+    return ObjectStorageObject(
+        uri,
+        answer["ContentLength"],
+        answer.get("Metadata", {}).get("dpone-sha256"),
+        answer.get("ContentType"),
+        normalise_etag(answer.get("ETag")),
+    )

@@ -1,0 +1,163 @@
+"""Object storage URIs: ``s3://``, ``gs://``, ``az://container/..``, ``azure://account/container/..``.
+
+A URI holds its key literally: nothing in it is percent-encoded or decoded, so a file named
+``a+b=c%25.tsv`` keeps its name byte for byte.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from dpone_airflow.storage.errors import InvalidUriError
+
+# S3 and Azure allow 1,024 characters, GCS and S3 count bytes; the strictest reading fits all.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
+MAX_KEY_BYTES = 1024
+
+_BUCKET = re.compile(r"\$?[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+_ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*", re.ASCII)
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://", re.ASCII)
+_FORMS = "s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or azure://account/container/prefix"
+
+
+class ObjectStorageProvider(StrEnum):
+    """Which store a URI names; the values are those of a manifest's ``provider``."""
+
+    S3 = "s3"
+    GCS = "gcs"
+    AZURE_BLOB = "azure_blob"
+
+
+_PROVIDERS = {
+    "s3": ObjectStorageProvider.S3,
+    "gs": ObjectStorageProvider.GCS,
+    "az": ObjectStorageProvider.AZURE_BLOB,
+    "azure": ObjectStorageProvider.AZURE_BLOB,
+}
+_SCHEMES = {
+    ObjectStorageProvider.S3: "s3",
+    ObjectStorageProvider.GCS: "gs",
+    ObjectStorageProvider.AZURE_BLOB: "az",
+}
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class ObjectStorageUri:
+    """One place in a store.
+
+    ``parse`` and ``child`` refuse what could be read in two ways. The constructor takes any key,
+    because a listing returns whatever others have put into a bucket.
+
+    :param provider: the store.
+    :param bucket: the bucket, or Azure's container.
+    :param key: the object's key, or a prefix; empty for the bucket itself.
+    :param account: Azure's storage account when the URI names it.
+    """
+
+    provider: ObjectStorageProvider
+    bucket: str
+    key: str = ""
+    account: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> ObjectStorageUri:
+        """Read a URI.
+
+        :raises InvalidUriError: for an unknown scheme, no bucket, credentials, a port, a query, a
+            fragment, ``.`` or ``..`` or ``//`` in the path, control characters, or a key over
+            1,024 bytes.
+        """
+        if not isinstance(text, str):
+            raise InvalidUriError(f"A URI is text such as {_FORMS}; got {type(text).__name__}.")
+        scheme_match = _SCHEME.match(text)
+        scheme = scheme_match.group(1).lower() if scheme_match else ""
+        if scheme not in _PROVIDERS:
+            raise InvalidUriError(f"{_shown(text)} has no scheme that is known here: write {_FORMS}.")
+        assert scheme_match is not None
+        rest = text[scheme_match.end() :]
+        authority, _, path = rest.partition("/")
+        account: str | None = None
+        if scheme == "azure":
+            account = authority
+            if not _ACCOUNT.fullmatch(account):
+                raise InvalidUriError(
+                    f"{_shown(text)} names no storage account: write azure://account/container/prefix."
+                )
+            authority, _, path = path.partition("/")
+        if not authority:
+            raise InvalidUriError(f"{_shown(text)} names no bucket or container: write {_FORMS}.")
+        if not _BUCKET.fullmatch(authority):
+            raise InvalidUriError(
+                f"{_shown(text)} has a bucket or container name with characters that no store takes "
+                "(credentials, ports, queries and fragments don't belong into a URI here; put them "
+                "into the connection)."
+            )
+        problem = key_problem(path.removesuffix("/"))
+        if problem:
+            raise InvalidUriError(f"{_shown(text)} can't be used: its path {problem}.")
+        return cls(_PROVIDERS[scheme], authority, path, account)
+
+    def child(self, name: str) -> ObjectStorageUri:
+        """Return the URI of ``name`` (one or more segments with ``/`` between) below this one.
+
+        :raises InvalidUriError: if ``name`` is empty, leaves this prefix or makes no safe key.
+        """
+        key = self.prefix + name
+        problem = key_problem(name) or key_problem(key)
+        if problem or not name:
+            raise InvalidUriError(f"{name!r} can't be a key below {self}: it {problem or 'is empty'}.")
+        return replace(self, key=key)
+
+    @property
+    def prefix(self) -> str:
+        """The key with one trailing slash, as listings and deletes take it; empty for a bucket."""
+        return f"{self.key.removesuffix('/')}/" if self.key else ""
+
+    @property
+    def scheme(self) -> str:
+        """The scheme that ``str`` writes: ``s3``, ``gs``, ``az`` or ``azure``."""
+        return "azure" if self.account else _SCHEMES[self.provider]
+
+    def __str__(self) -> str:
+        account = f"{self.account}/" if self.account else ""
+        key = f"/{self.key}" if self.key else ""
+        return f"{self.scheme}://{account}{self.bucket}{key}"
+
+
+def key_problem(key: str) -> str | None:
+    """Return what makes ``key`` unsafe as an object's key, as the end of a sentence, or None.
+
+    ``?`` and ``#`` are legal in a key but start a query or fragment for half of the programs that
+    read URIs; Azure turns a backslash into a slash.
+    """
+    for segment in key.split("/") if key else ():
+        if segment == "":
+            return "has an empty segment (//, or a slash at its start)"
+        if segment in (".", ".."):
+            return f"has {segment!r} as a segment"
+    for character in key:
+        if ord(character) < 0x20 or ord(character) == 0x7F:
+            return f"has the control character {character!r}"
+        if character in "?#\\":
+            return f"has {character!r}, which loaders read as something else than a part of a name"
+    try:
+        length = len(key.encode())
+    except UnicodeEncodeError:
+        return "isn't valid Unicode, so no store can hold it"
+    if length > MAX_KEY_BYTES:
+        return f"has {length} bytes, and stores take {MAX_KEY_BYTES} at most"
+    return None
+
+
+def _shown(text: str) -> str:
+    """Quote a refused URI without what may be a password or a token in it."""
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = "", text
+    rest = re.split(r"[?#]", rest, maxsplit=1)[0]
+    authority, slash, path = rest.partition("/")
+    if "@" in authority:
+        authority = "***@" + authority.rpartition("@")[2]
+    return repr(f"{scheme}{separator}{authority}{slash}{path}")
