@@ -134,9 +134,10 @@ class GCSObjectStorageClient(BaseObjectStorageClient):
         blob = self._bucket(uri).blob(uri.key)
         with self._calling("read", uri, on_404=ObjectNotFoundError):
             blob.reload()
+            found = _object(uri, blob)
             # The generation pins what is read to what was looked up.
             blob.download_to_file(file, if_generation_match=blob.generation)
-        return _object(uri, blob)
+        return found
 
     def _delete_batch(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
         if self._takes_batches:

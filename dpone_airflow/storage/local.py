@@ -43,6 +43,9 @@ _OWN = ".dpone"
 # What Linux and macOS take as one file name.
 _MAX_NAME_BYTES = 255
 _ATTEMPTS = 100
+# The object run/ and the folder in run//file are both called nothing; two names keep them apart.
+_EMPTY_NAME = "%"
+_EMPTY_FOLDER = "%%"
 
 
 class LocalObjectStorageClient(BaseObjectStorageClient):
@@ -76,7 +79,8 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
 
         :raises StorageError: if a segment of the key is too long for a file name.
         """
-        return self._bucket_dir(uri).joinpath(*(_file_name(part, uri) for part in uri.key.split("/")))
+        *folders, name = uri.key.split("/")
+        return self._folder(uri, folders) / _file_name(name, uri)
 
     def stat(self, uri: ObjectStorageUri) -> ObjectStorageObject:
         for _ in range(_ATTEMPTS):
@@ -92,10 +96,8 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
             return file.read()
 
     def list_objects(self, prefix: ObjectStorageUri) -> Iterator[ObjectStorageObject]:
-        bucket = self._bucket_dir(prefix)
-        folders = prefix.prefix.split("/")[:-1]
-        start = bucket.joinpath(*(_file_name(part, prefix) for part in folders))
-        for key, status in _walk(start, prefix.prefix):
+        folder = self._folder(prefix, prefix.prefix.split("/")[:-1])
+        for key, status in _walk(folder, prefix.prefix):
             yield ObjectStorageObject(replace(prefix, key=key), status.st_size, etag=_etag(status))
 
     def _put_small(
@@ -140,16 +142,17 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
                 etag = _etag(os.stat(unfinished))
                 notes = self._own_dir(*self._metadata_place(uri)) / f"{etag}.json"
                 notes.write_text(json.dumps({"uri": str(uri), "sha256": digest, "content_type": content_type}))
+                replaced = _etag_of(target)
                 try:
                     _move(unfinished, target, only_if_absent)
                 except OSError:
-                    notes.unlink()
+                    notes.unlink(missing_ok=True)
                     raise
             except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
                 raise self._taken(uri, target) from error
             finally:
                 unfinished.unlink(missing_ok=True)
-        self._forget_old_metadata(uri, target)
+        self._forget(uri, replaced)
         return etag
 
     @staticmethod
@@ -164,14 +167,12 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
             uri=str(uri),
         )
 
-    def _forget_old_metadata(self, uri: ObjectStorageUri, target: Path) -> None:
-        """Drop notes on versions that are gone. A reader of one of them notices and reads again."""
-        with suppress(FileNotFoundError):
-            current = _etag(os.stat(target))
-            for notes in self._metadata_dir(uri).iterdir():
-                # A newer one may be a writer's that is just about to rename.
-                if notes.stem.partition("-")[0] < current.partition("-")[0]:
-                    notes.unlink(missing_ok=True)
+    def _forget(self, uri: ObjectStorageUri, etag: str | None) -> None:
+        """Drop the notes on a version that is gone, and only those: another may be on its way."""
+        notes = self._metadata_dir(uri)
+        (notes / f"{etag}.json").unlink(missing_ok=True)
+        with suppress(OSError):  # it holds the notes on another version: the usual end
+            notes.rmdir()
 
     def _download(self, uri: ObjectStorageUri, file: BinaryIO) -> ObjectStorageObject:
         with self._opened(uri) as source:
@@ -200,20 +201,13 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
             uri = replace(anywhere, key=key)
             path = self.path_of(uri)
             try:
+                etag = _etag_of(path)
                 path.unlink(missing_ok=True)
-                self._delete_metadata(uri)
+                self._forget(uri, etag)
                 self._delete_empty_folders(path.parent, self._bucket_dir(uri))
             except OSError as error:
                 refused[key] = error.strerror or str(error)
         return refused
-
-    def _delete_metadata(self, uri: ObjectStorageUri) -> None:
-        notes_dir = self._metadata_dir(uri)
-        with suppress(FileNotFoundError):
-            for notes in notes_dir.iterdir():
-                notes.unlink(missing_ok=True)
-        with suppress(OSError):  # a writer of the same key may just have come
-            notes_dir.rmdir()
 
     @staticmethod
     def _delete_empty_folders(folder: Path, bucket: Path) -> None:
@@ -222,6 +216,9 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
             while folder != bucket:
                 folder.rmdir()
                 folder = folder.parent
+
+    def _folder(self, uri: ObjectStorageUri, segments: list[str]) -> Path:
+        return self._bucket_dir(uri).joinpath(*(_file_name(part, uri) if part else _EMPTY_FOLDER for part in segments))
 
     def _bucket_dir(self, uri: ObjectStorageUri) -> Path:
         account = [_file_name(uri.account, uri)] if uri.account else []
@@ -252,9 +249,9 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
 
 
 def _file_name(segment: str, uri: ObjectStorageUri) -> str:
-    """Return a file name that no other segment has; ``%`` alone stands for an empty segment."""
+    """Return a file name that no other segment has."""
     if segment in ("", ".", ".."):
-        return "%" if segment == "" else segment.replace(".", "%2E")
+        return segment.replace(".", "%2E") or _EMPTY_NAME
     name = "".join(
         f"%{ord(character):02X}" if character in "%/\\" or ord(character) < 0x20 else character for character in segment
     )
@@ -273,7 +270,7 @@ def _file_name(segment: str, uri: ObjectStorageUri) -> str:
 
 def _segment(file_name: str) -> str:
     """Return the segment of a key that a file name stands for."""
-    if file_name == "%":
+    if file_name in (_EMPTY_NAME, _EMPTY_FOLDER):
         return ""
     parts = file_name.split("%")
     return parts[0] + "".join(chr(int(part[:2], 16)) + part[2:] for part in parts[1:])
@@ -308,6 +305,13 @@ def _move(unfinished: Path, target: Path, only_if_absent: bool) -> None:
                 raise
         else:
             return
+
+
+def _etag_of(path: Path) -> str | None:
+    try:
+        return _etag(path.stat())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _etag(status: os.stat_result) -> str:

@@ -1,0 +1,28 @@
+#!/bin/sh
+# Write the constraint files of this directory anew, with the newest versions that fit together.
+# Needs uv. A newer patch release of Airflow is a change of its version below.
+set -eu
+cd "$(dirname "$0")"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# renew <file> <Airflow's version> <first Python that is out of scope>
+renew() {
+    bound="python_full_version < '$3'"
+    # The bound keeps uv from looking for versions that fit later Pythons. It is the same on every
+    # line of the answer and says nothing there, so it goes again.
+    {
+        echo "apache-airflow==$2"
+        sed '/^#/d' packages.txt
+    } | sed "s/\$/ ; $bound/" >"$work/wanted"
+    uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+        --output-file "$work/$1" - <"$work/wanted" >/dev/null
+    {
+        echo "# Versions that fit together with Airflow $2 on Python >=3.11,<$3;" \
+            "to renew: sh constraints/renew.sh"
+        sed "s/ ; $bound\$//; s/ and $bound//g; s/$bound and //g" "$work/$1"
+    } >"$1"
+}
+
+renew airflow-3.3.txt 3.3.2 3.14
+renew airflow-2.11.txt 2.11.2 3.13

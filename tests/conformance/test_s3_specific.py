@@ -1,0 +1,161 @@
+"""What is S3's own: checksums that the server checks, multipart uploads, refused keys of a batch delete."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dpone_airflow.staging import ObjectStorageStagingPlan, ObjectStorageStagingService, StagingWriter
+from dpone_airflow.staging.cleanup import clean_up_run
+from dpone_airflow.storage import ObjectStorageClient, ObjectStorageUri
+from dpone_airflow.storage.errors import (
+    ChecksumMismatchError,
+    DeleteIncompleteError,
+    SourceFileChangedError,
+    StorageAccessDeniedError,
+)
+from dpone_airflow.storage.s3 import S3ObjectStorageClient
+from tests.conformance.stores import BUCKET, Store
+
+
+@pytest.fixture
+def store(started: Callable[[str], Store]) -> Store:
+    return started("seaweedfs")
+
+
+@pytest.fixture
+def s3(store: Store) -> Any:
+    import boto3
+
+    extra = store.connection["extra"]
+    return boto3.client(
+        "s3",
+        endpoint_url=extra["endpoint_url"],
+        region_name=extra["region_name"],
+        aws_access_key_id=store.connection["login"],
+        aws_secret_access_key=store.connection["password"],
+    )
+
+
+def test_the_server_refuses_bytes_that_are_not_those_that_were_hashed(
+    client: ObjectStorageClient, base: ObjectStorageUri
+) -> None:
+    assert isinstance(client, S3ObjectStorageClient)
+    uri = base.child("object")
+    with pytest.raises(ChecksumMismatchError, match=str(uri)):
+        client._put_small(uri, b"the bytes", None, sha256(b"other bytes").hexdigest(), False)
+    assert not client.exists(uri)
+
+
+def test_the_server_refuses_a_wrong_part_and_the_upload_is_aborted(s3: Any, base: ObjectStorageUri, file: Path) -> None:
+    class Corrupting:
+        """Changes the second part on its way, after its checksum was taken."""
+
+        meta = s3.meta
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(s3, name)
+
+        def upload_part(self, **arguments: Any) -> Any:
+            if arguments["PartNumber"] == 2:
+                arguments["Body"] = b"?" + arguments["Body"][1:]
+            return s3.upload_part(**arguments)
+
+    uri = base.child("large")
+    with pytest.raises(ChecksumMismatchError, match="part 2"):
+        S3ObjectStorageClient(Corrupting()).put_file(file, uri)
+    assert "Contents" not in s3.list_objects_v2(Bucket=BUCKET, Prefix=base.prefix)
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=BUCKET, Prefix=base.prefix)
+
+
+def test_a_file_that_changes_leaves_no_multipart_upload_open(
+    client: ObjectStorageClient, s3: Any, base: ObjectStorageUri, file: Path
+) -> None:
+    from tests.conformance.test_client import _Growing
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dpone_airflow.storage.client.HashingReader", _Growing)
+        with pytest.raises(SourceFileChangedError):
+            client.put_file(file, base.child("large"))
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=BUCKET, Prefix=base.prefix)
+
+
+def test_the_store_knows_the_digest_of_a_single_put(
+    client: ObjectStorageClient, s3: Any, base: ObjectStorageUri, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    put = client.put_file(tmp_path / "file", base.child("file"))
+    head = s3.head_object(Bucket=BUCKET, Key=put.uri.key, ChecksumMode="ENABLED")
+    assert head["Metadata"]["dpone-sha256"] == put.sha256
+    assert base64.b64decode(head["ChecksumSHA256"]).hex() == put.sha256
+
+
+def test_storage_options_go_with_every_call_that_knows_them(
+    store: Store, s3: Any, base: ObjectStorageUri, file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "small").write_bytes(b"small")
+    client = store.client(storage_options={"StorageClass": "STANDARD_IA", "Tagging": "team=data"})
+    for path in (tmp_path / "small", file):
+        client.put_file(path, base.child(path.name))
+        assert s3.head_object(Bucket=BUCKET, Key=base.child(path.name).key)["StorageClass"] == "STANDARD_IA"
+        tags = s3.get_object_tagging(Bucket=BUCKET, Key=base.child(path.name).key)["TagSet"]
+        assert tags == [{"Key": "team", "Value": "data"}]
+    assert client.delete_prefix(base) == 2
+
+
+@pytest.mark.parametrize("wrong", ["login", "password"])
+def test_refused_credentials_say_so_and_show_no_secret(store: Store, base: ObjectStorageUri, wrong: str) -> None:
+    connection = dict(store.connection) | {wrong: "N0TTHEKEYN0TTHEKEY"}
+    client = Store(store.root, connection).client()
+    with pytest.raises(StorageAccessDeniedError, match="Check the credentials") as refused:
+        client.put_bytes(b"x", base.child("object"))
+    assert store.connection["password"] not in str(refused.value)
+    assert "N0TTHEKEYN0TTHEKEY" not in str(refused.value).replace(connection["login"], "")
+
+
+class _Refusing:
+    """The real server, but for keys with ``keep`` in a batch delete, which it answers as S3 does.
+
+    SeaweedFS applies a bucket policy to single deletes only, so it never refuses a key of a batch.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
+    """
+
+    def __init__(self, s3: Any) -> None:
+        self._s3 = s3
+        self.meta = s3.meta
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s3, name)
+
+    def delete_objects(self, **arguments: Any) -> Any:
+        keys = [item["Key"] for item in arguments["Delete"]["Objects"]]
+        allowed = [{"Key": key} for key in keys if "keep" not in key]
+        if allowed:
+            self._s3.delete_objects(Bucket=arguments["Bucket"], Delete={"Objects": allowed, "Quiet": True})
+        refused = [{"Key": key, "Code": "AccessDenied", "Message": "Access Denied"} for key in keys if "keep" in key]
+        return {"Errors": refused} if refused else {}
+
+
+def test_refused_deletes_are_named_and_recorded_and_never_counted(
+    s3: Any, base: ObjectStorageUri, tmp_path: Path
+) -> None:
+    client = S3ObjectStorageClient(_Refusing(s3))
+    for name in ("go.csv", "keep-1.csv", "keep-2.csv"):
+        (tmp_path / name).write_bytes(b"x")
+    plan = ObjectStorageStagingPlan(str(base), "run-1", "d", "t", "csv", cleanup_policy="delete_always")
+    writer = StagingWriter(task_id="stage")
+    ObjectStorageStagingService(client=client, writer=writer).stage_files(plan, tmp_path)
+
+    kept = {f"{base}/run-1/keep-1.csv", f"{base}/run-1/keep-2.csv"}
+    with pytest.raises(DeleteIncompleteError, match="keep-1.csv") as refused:
+        clean_up_run(client, str(base), "run-1", policy="delete_always", staged_by=writer)
+    assert set(refused.value.left) == kept
+    assert {str(uri) for uri in client.list_prefix(base.child("run-1"))} == kept
+    record = json.loads(client.get_bytes(base.child("_manifests/run-1/_run.cleanup.json")))
+    assert (record["outcome"], record["deleted_objects"], set(record["left"])) == ("incomplete", 1, kept)
