@@ -1,13 +1,12 @@
 """Airflow in this process, on SQLite in a directory of its own: what the demo and the tests run DAGs with.
 
-``prepare`` must come before anything imports Airflow, which reads its settings when it is imported.
+``configure`` must come before anything imports Airflow, which reads its settings when it is imported.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,24 +30,25 @@ class RunResult:
     xcoms: dict[str, Any] = field(default_factory=dict)
 
 
-def prepare(home: Path, dags_folder: Path, *, quiet: bool = True) -> None:
-    """Set Airflow's environment to ``home`` and make its database."""
+def configure(home: Path, dags_folder: Path, *, quiet: bool) -> None:
+    """Set Airflow's environment to ``home``; ``quiet`` leaves out what isn't at least a warning."""
     home.mkdir(parents=True, exist_ok=True)
     os.environ.update(
         {
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING" if quiet else "INFO",
         }
     )
+
+
+def make_database() -> None:
+    """Make Airflow's database where ``configure`` said."""
     from airflow.utils.db import initdb
 
     initdb()
-    if quiet:
-        logging.getLogger("airflow").setLevel(logging.WARNING)
 
 
 def load_dags(path: Path) -> ModuleType:

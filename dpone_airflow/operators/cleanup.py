@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator, Context, XComArg
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from dpone_airflow.operators.graph import check_graph
 from dpone_airflow.operators.rendered import rendered_manifests
@@ -76,7 +77,7 @@ class StagingCleanupOperator(BaseOperator):
                 "There is nothing to clean up: give manifest=stage.output, or base_uri and run_id of another DAG's run."
             )
         if policy is not CleanupPolicy.RETAIN:
-            kwargs.setdefault("trigger_rule", _trigger_rule(policy, kwargs.get("dag")))
+            kwargs.setdefault("trigger_rule", _trigger_rule(policy, kwargs.get("dag") or _dag_around()))
         super().__init__(**kwargs)
         if policy is CleanupPolicy.DELETE_ALWAYS:
             self.is_teardown = True
@@ -204,6 +205,15 @@ def _policy_of(stage: Any, given: str | None, task_id: Any) -> CleanupPolicy:
     if partial_kwargs is not None:
         return CleanupPolicy.of(partial_kwargs.get("cleanup_policy", CleanupPolicy.RETAIN))
     return CleanupPolicy.of(stage.cleanup_policy)
+
+
+def _dag_around() -> Any:
+    """Return the DAG of the ``with`` block around an operator. Airflow 3 passes it on; 2.11 must be asked."""
+    if AIRFLOW_V_3_0_PLUS:
+        return None
+    from airflow.models.dag import DagContext
+
+    return DagContext.get_current_dag()
 
 
 def _trigger_rule(policy: CleanupPolicy, dag: Any) -> str:

