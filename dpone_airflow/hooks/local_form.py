@@ -11,7 +11,8 @@ ROOT_DIR = "root_dir"
 # The port stays: Airflow 3.3's Test button posts port 0 and refuses a connection stored without one.
 _HIDDEN = ["host", "schema", "login", "password", "extra"]
 _RELABELLED = {"port": "Port (not used; 0)"}
-_PLACEHOLDERS = {ROOT_DIR: "/var/lib/airflow/object-storage", "port": "0"}
+_EXAMPLE = "/var/lib/airflow/object-storage"
+_PLACEHOLDERS = {ROOT_DIR: _EXAMPLE, "port": "0"}
 
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
     "hidden-fields": _HIDDEN,
@@ -21,7 +22,8 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
 CONN_FIELDS: dict[str, Any] = {
     ROOT_DIR: {
         "label": "Root directory",
-        "description": "The directory on the worker that holds the buckets; workers on several hosts must share it.",
+        # Airflow 3's form shows no placeholder in such a field, so the example stands here too.
+        "description": f"The directory that holds the buckets, e.g. {_EXAMPLE}; workers on several hosts must share it.",
         "schema": {"type": "string"},
     }
 }
