@@ -23,7 +23,7 @@ CONN_FIELDS: dict[str, Any] = {
     ROOT_DIR: {
         "label": "Root directory",
         # Airflow 3's form shows no placeholder in such a field, so the example stands here too.
-        "description": f"The directory that holds the buckets, e.g. {_EXAMPLE}; workers on several hosts must share it.",
+        "description": f"The directory that holds the buckets, e.g. {_EXAMPLE}; hosts must share it.",
         "schema": {"type": "string"},
     }
 }

@@ -14,7 +14,7 @@ from dpone_airflow.operators.stage import ObjectStorageStageOperator
 from dpone_airflow.operators.staging_xcom import StagingPlace, announced_place, writer_of
 from dpone_airflow.staging.cleanup import CleanupReport, clean_up_run
 from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
-from dpone_airflow.staging.plan import CleanupPolicy
+from dpone_airflow.staging.plan import CleanupPolicy, base_of
 from dpone_airflow.staging.run_id import safe_run_id
 from dpone_airflow.storage.errors import (
     DeleteIncompleteError,
@@ -87,8 +87,8 @@ class StagingCleanupOperator(BaseOperator):
         self.run_id = run_id
         self.conn_id = conn_id
         self.dry_run = dry_run
-        #: The stage task of this DAG whose files this task deletes; None for another DAG's.
-        self.stage_task_id = stage.task_id if stage is not None and base_uri is None else None
+        #: The stage task of this DAG whose output ``manifest`` is; None if it comes from elsewhere.
+        self.stage_task_id = stage.task_id if stage is not None else None
 
     @classmethod
     def partial(cls, **kwargs: Any) -> NoReturn:
@@ -143,7 +143,7 @@ class StagingCleanupOperator(BaseOperator):
     def _place(self, context: Context, stage: Any) -> StagingPlace | None:
         manifests = rendered_manifests(self.manifest)
         if self.base_uri is not None and self.run_id is not None:
-            place: StagingPlace | None = StagingPlace(self.base_uri.removesuffix("/"), safe_run_id(self.run_id))
+            place: StagingPlace | None = StagingPlace(str(base_of(self.base_uri)), safe_run_id(self.run_id))
         elif stage is not None:
             place = announced_place(context, stage)
         else:

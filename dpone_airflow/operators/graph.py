@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from dpone_airflow.staging.plan import CleanupPolicy
 from dpone_airflow.storage.errors import StagingGraphError
@@ -18,8 +19,14 @@ from dpone_airflow.storage.errors import StagingGraphError
 # An operator or a mapped operator of any Airflow that is supported.
 Task: TypeAlias = Any
 
+_ASSETS: tuple[type, ...] = (Asset, AssetAlias)
+if AIRFLOW_V_3_0_PLUS:
+    from airflow.sdk.definitions.asset import AssetRef
+
+    _ASSETS += (AssetRef,)
+
 # Under these rules a task whose upstream failed doesn't run, and passes the failure on.
-_FAILURE_PASSES_ON = {"all_success", "none_failed", "none_failed_min_one_success", "none_skipped"}
+_FAILURE_PASSES_ON = {"all_success", "none_failed", "none_failed_min_one_success"}
 
 
 def check_graph(stage: Task) -> None:
@@ -30,21 +37,28 @@ def check_graph(stage: Task) -> None:
     for cleanup in _deleting_cleanups(stage):
         _every_consumer_comes_first(stage, cleanup)
         _no_failure_is_passed_over(stage, cleanup)
-        _nothing_hangs_below(cleanup)
+        _nothing_hangs_below(stage, cleanup)
         _no_other_dag_is_woken(stage, cleanup)
 
 
 def _deleting_cleanups(stage: Task) -> Iterator[Task]:
     for task in stage.dag.task_dict.values():
-        if getattr(task, "stage_task_id", None) == stage.task_id and task.cleanup_policy != CleanupPolicy.RETAIN:
+        if _cleans_up(task, stage) and task.cleanup_policy != CleanupPolicy.RETAIN:
             yield task
+
+
+def _cleans_up(task: Task, stage: Task) -> bool:
+    """Return whether ``task`` is a cleanup of what ``stage`` staged, by its output or by a template."""
+    if not hasattr(task, "stage_task_id"):
+        return False
+    return task.stage_task_id == stage.task_id or _pulls_from(task, stage)
 
 
 def _every_consumer_comes_first(stage: Task, cleanup: Task) -> None:
     before = _relatives(cleanup, upstream=True)
     for task_id in sorted(_consumers(stage)):
         task = stage.dag.task_dict[task_id]
-        if task_id in before or task_id == cleanup.task_id or getattr(task, "stage_task_id", None) == stage.task_id:
+        if task_id in before or _cleans_up(task, stage):
             continue
         raise StagingGraphError(
             f"{cleanup.task_id!r} may delete what {stage.task_id!r} staged while {task_id!r} still reads it. "
@@ -57,19 +71,27 @@ def _consumers(stage: Task) -> set[str]:
 
     Airflow itself puts a task that takes ``stage.output`` right behind the stage.
     """
-    pulls = re.compile(rf"xcom_pull\([^)]*['\"]{re.escape(stage.task_id)}['\"]")
     pulling = {
         task.task_id
         for task in stage.dag.task_dict.values()
-        if task.task_id != stage.task_id and any(pulls.search(text) for text in _templates(task))
+        if task.task_id != stage.task_id and _pulls_from(task, stage)
     }
     return set(stage.downstream_task_ids) | pulling
 
 
+def _pulls_from(task: Task, stage: Task) -> bool:
+    """Return whether a template of ``task`` pulls an XCom of ``stage``."""
+    pull = re.compile(rf"xcom_pull\([^)]*['\"]{re.escape(stage.task_id)}['\"]")
+    return any(pull.search(text) for text in _templates(task))
+
+
 def _templates(task: Task) -> Iterator[str]:
-    arguments = getattr(task, "partial_kwargs", None)
+    if hasattr(task, "partial_kwargs"):  # a mapped operator holds its arguments in two places
+        yield from _texts(task.partial_kwargs)
+        yield from _texts(getattr(task.expand_input, "value", None))
+        return
     for name in task.template_fields:
-        yield from _texts(arguments.get(name) if arguments is not None else getattr(task, name, None))
+        yield from _texts(getattr(task, name, None))
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -98,7 +120,8 @@ def _no_failure_is_passed_over(stage: Task, cleanup: Task) -> None:
         )
         raise StagingGraphError(
             f"{cleanup.task_id!r} would delete the files after {task_id!r} failed, because "
-            f"{', '.join(map(repr, deaf))} runs whatever became of it (trigger_rule {tasks[deaf[0]].trigger_rule!s}). "
+            f"{', '.join(map(repr, deaf))} runs whatever became of it "
+            f"(trigger_rule {_text(tasks[deaf[0]].trigger_rule)}). "
             f"Write as well: {task_id} >> {cleanup.task_id}"
         )
 
@@ -117,10 +140,10 @@ def _heard_by(cleanup: Task) -> set[str]:
     return heard
 
 
-def _nothing_hangs_below(cleanup: Task) -> None:
-    for task_id in sorted(cleanup.downstream_task_ids):
+def _nothing_hangs_below(stage: Task, cleanup: Task) -> None:
+    for task_id in sorted(_relatives(cleanup, upstream=False)):
         if not cleanup.dag.task_dict[task_id].is_teardown:
-            above = next(iter(sorted(cleanup.upstream_task_ids)), "load")
+            above = next(iter(sorted(cleanup.upstream_task_ids - {stage.task_id})), stage.task_id)
             raise StagingGraphError(
                 f"{task_id!r} hangs below {cleanup.task_id!r}, which runs by its own rule, so {task_id!r} could "
                 f"run after a failed load. Write: {above} >> {task_id}, instead of {cleanup.task_id} >> {task_id}"
@@ -128,13 +151,17 @@ def _nothing_hangs_below(cleanup: Task) -> None:
 
 
 def _no_other_dag_is_woken(stage: Task, cleanup: Task) -> None:
-    if any(isinstance(outlet, (Asset, AssetAlias)) for outlet in stage.outlets or ()):
+    if any(isinstance(outlet, _ASSETS) for outlet in stage.outlets or ()):
         raise StagingGraphError(
             f"{stage.task_id!r} has an asset as its outlet: its event wakes other DAGs, and {cleanup.task_id!r} "
             "would delete the files under them. Keep them here and delete them in the DAG that loads them last. "
             f"Write: {stage.task_id}(cleanup_policy='retain') here, and there "
             "StagingCleanupOperator(base_uri=..., run_id=..., cleanup_policy='delete_on_success')"
         )
+
+
+def _text(trigger_rule: Any) -> str:
+    return str(getattr(trigger_rule, "value", trigger_rule))
 
 
 def _relatives(task: Task, *, upstream: bool) -> set[str]:

@@ -58,11 +58,9 @@ def rendered_manifests(value: Any) -> list[ObjectStorageStagingManifest]:
 
 def _literal(text: str) -> Any:
     """Return what a rendered JSON or Python literal stands for, or None if it is neither."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        pass
-    try:
-        return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError):
-        return None
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text.strip())
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            continue
+    return None

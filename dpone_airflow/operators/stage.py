@@ -12,6 +12,7 @@ from dpone_airflow.operators.rendered import rendered_files
 from dpone_airflow.operators.staging_xcom import announce, part_of, writer_of
 from dpone_airflow.staging.plan import CleanupPolicy, ObjectStorageStagingPlan
 from dpone_airflow.staging.run_id import default_run_id, safe_run_id
+from dpone_airflow.storage.client import checked_max_concurrency
 from dpone_airflow.storage.errors import InvalidOptionError, NoFilesMatchedError, StagingGraphError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class ObjectStorageStageOperator(BaseOperator):
         (templated)
     :param max_concurrency: files, or parts of a file, sent at the same time.
     :raises InvalidPlanError: at DAG parse, for an unknown ``cleanup_policy``.
-    :raises InvalidOptionError: at DAG parse, for an unknown ``on_empty``.
+    :raises InvalidOptionError: at DAG parse, for an unknown ``on_empty`` or a ``max_concurrency`` below 1.
     """
 
     template_fields: Sequence[str] = (
@@ -103,7 +104,7 @@ class ObjectStorageStageOperator(BaseOperator):
         self.content_type = content_type
         self.on_empty = on_empty
         self.storage_options = storage_options
-        self.max_concurrency = max_concurrency
+        self.max_concurrency = checked_max_concurrency(max_concurrency)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Stage the files.

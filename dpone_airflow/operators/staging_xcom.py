@@ -55,12 +55,16 @@ def announced_place(context: Context, stage: Any) -> StagingPlace | None:
         return None
     if pulled is None:
         return None
-    if isinstance(pulled, Mapping):
-        announced, parts = [pulled], pulled["part"]
-    else:
-        announced, parts = [item for item in pulled if item is not None], None
+    announced = [pulled] if isinstance(pulled, Mapping) else [item for item in pulled if item is not None]
+    inside_group = context["ti"].map_index >= 0
     places = [
-        StagingPlace(item["base_uri"], item["run_id"], parts, item["conn_id"], item.get("storage_options"))
+        StagingPlace(
+            base_uri=item["base_uri"],
+            run_id=item["run_id"],
+            part=item["part"] if inside_group else None,
+            conn_id=item["conn_id"],
+            storage_options=item.get("storage_options"),
+        )
         for item in announced
     ]
     if not places:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dpone_airflow.staging.evidence import StagingEvidence, StagingWriter
-from dpone_airflow.staging.plan import EVIDENCE_FOLDER, CleanupPolicy
+from dpone_airflow.staging.evidence import StagingEvidence, StagingWriter, refuse_nested_base
+from dpone_airflow.staging.plan import CleanupPolicy
 from dpone_airflow.storage.client import ObjectStorageClient, ObjectStorageObject, delete_incomplete
-from dpone_airflow.storage.errors import ClaimNotFoundError, DeleteIncompleteError, UnclaimedPrefixError
+from dpone_airflow.storage.errors import ClaimNotFoundError, DeleteIncompleteError, StorageError
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def clean_up_run(
     if staged_by is not None:
         evidence.check_owner(owner, staged_by)
     found = list(client.list_objects(evidence.prefix))
-    _refuse_nested_base(evidence, found)
+    refuse_nested_base(evidence.prefix, found)
     report = CleanupReport(policy, prefix, len(found), sum(item.size_bytes for item in found), dry_run)
     if not dry_run:
         _delete(client, evidence, found, report)
@@ -92,16 +92,9 @@ def _delete(
     except DeleteIncompleteError as error:
         gone = [item for item in found if str(item.uri) not in error.left]
         partial = CleanupReport(report.cleanup_policy, report.prefix, len(gone), sum(item.size_bytes for item in gone))
-        evidence.write_cleanup({"outcome": "incomplete", **partial.to_dict(), "left": error.left})
+        try:
+            evidence.write_cleanup({"outcome": "incomplete", **partial.to_dict(), "left": error.left})
+        except StorageError as unwritten:
+            error.add_note(f"The evidence doesn't say so: {unwritten}")
         raise
     evidence.write_cleanup({"outcome": "deleted", **report.to_dict()})
-
-
-def _refuse_nested_base(evidence: StagingEvidence, found: list[ObjectStorageObject]) -> None:
-    """A run prefix that is the base of other runs holds their evidence, and so their objects."""
-    for item in found:
-        if f"/{EVIDENCE_FOLDER}/" in item.uri.key.removeprefix(evidence.prefix.key):
-            raise UnclaimedPrefixError(
-                f"{evidence.prefix}/ is also the base of other runs ({item.uri} is their evidence), so nothing was "
-                "deleted: clean those up first, and never use a run prefix as a base_uri."
-            )

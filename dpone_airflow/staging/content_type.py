@@ -17,14 +17,8 @@ for _ending, _type in {
 
 # A compressed file is what its bytes are: a Content-Encoding would have some readers unpack it
 # in passing, and its checksum would no longer be that of what they see.
-_COMPRESSED = {
-    ".bz2": "application/x-bzip2",
-    ".gz": "application/gzip",
-    ".lz4": "application/x-lz4",
-    ".snappy": "application/x-snappy",
-    ".xz": "application/x-xz",
-    ".zst": "application/zstd",
-}
+_COMPRESSED = {".lz4": "application/x-lz4", ".snappy": "application/x-snappy", ".zst": "application/zstd"}
+_ENCODED = {"bzip2": "application/x-bzip2", "gzip": "application/gzip", "xz": "application/x-xz"}
 
 
 def guess_content_type(file_name: str) -> str | None:
@@ -33,4 +27,5 @@ def guess_content_type(file_name: str) -> str | None:
     for ending, content_type in _COMPRESSED.items():
         if lowered.endswith(ending):
             return content_type
-    return _TYPES.guess_type(f"x/{lowered}")[0]
+    guessed, encoding = _TYPES.guess_type(f"x/{lowered}")
+    return _ENCODED.get(encoding) if encoding else guessed

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ from typing import Any
 
 from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
 from dpone_airflow.staging.plan import EVIDENCE_FOLDER, ObjectStorageStagingPlan, base_of, run_prefix
-from dpone_airflow.storage.client import ObjectStorageClient
+from dpone_airflow.storage.client import ObjectStorageClient, ObjectStorageObject
 from dpone_airflow.storage.errors import (
     ClaimedByAnotherWriterError,
     ClaimError,
@@ -82,42 +83,33 @@ class StagingEvidence:
 
     def __init__(self, client: ObjectStorageClient, base_uri: str, run_id: str, part: str | None = None) -> None:
         self._client = client
-        self._base = base_of(base_uri)
         self.prefix = run_prefix(base_uri, run_id, part)
-        self._folder = self._base.child(EVIDENCE_FOLDER).child(run_id)
-        self._name = _WHOLE_RUN if part is None else part
+        folder = base_of(base_uri).child(EVIDENCE_FOLDER).child(run_id)
+        name = _WHOLE_RUN if part is None else part
+        #: Where the claim, the final manifest and the outcome of the last cleanup are.
+        self.claim_uri = folder.child(f"{name}.json")
+        self.manifest_uri = folder.child(f"{name}.manifest.json")
+        self.cleanup_uri = folder.child(f"{name}.cleanup.json")
 
-    @property
-    def claim_uri(self) -> ObjectStorageUri:
-        """Where the claim is."""
-        return self._folder.child(f"{self._name}.json")
-
-    @property
-    def manifest_uri(self) -> ObjectStorageUri:
-        """Where the final manifest is."""
-        return self._folder.child(f"{self._name}.manifest.json")
-
-    @property
-    def cleanup_uri(self) -> ObjectStorageUri:
-        """Where the outcome of the last cleanup is."""
-        return self._folder.child(f"{self._name}.cleanup.json")
-
-    def claim(self, writer: StagingWriter, plan: dict[str, Any]) -> None:
-        """Take the prefix for ``writer``, or find that it is this writer's already.
+    def claim(self, writer: StagingWriter, plan: dict[str, Any]) -> bool:
+        """Take the prefix for ``writer``, or find that it is this writer's already; return whether it is new.
 
         :raises UnclaimedPrefixError: if it holds objects that nobody claimed.
         :raises ClaimedByAnotherWriterError: if somebody else claimed it.
         """
         stranger = next(iter(self._client.list_objects(self.prefix)), None)
         if stranger is None and self._create_claim(writer, plan):
-            return
+            return True
         owner = self.read_claim()
         if owner is None:
+            if stranger is None:
+                raise ClaimError(f"{self.claim_uri} was made and removed again while this task began: run it again.")
             raise UnclaimedPrefixError(
-                f"{self.prefix}/ holds objects that no stage has claimed, e.g. {stranger and stranger.uri}. "
+                f"{self.prefix}/ holds objects that no stage has claimed, e.g. {stranger.uri}. "
                 "Nothing was written or deleted: choose another base_uri or run_id, or move what is there."
             )
         self.check_owner(owner, writer)
+        return False
 
     def _create_claim(self, writer: StagingWriter, plan: dict[str, Any]) -> bool:
         """Return whether the claim is new; False if there is one already, ours or another's.
@@ -181,14 +173,25 @@ def claim_run(client: ObjectStorageClient, plan: ObjectStorageStagingPlan, write
     share it unseen; each part has its own beneath.
 
     :raises ClaimError: if either belongs to somebody else or holds objects that nobody claimed.
+    :raises UnclaimedPrefixError: if runs of another base lie below the prefix.
     """
-    whole = StagingEvidence(client, plan.base_uri, plan.run_id)
-    described = plan.to_dict()
-    if plan.part is None:
-        whole.claim(writer, described)
-        return whole
-    described.pop("part")
-    whole.claim(writer.of_whole_run, described)
     own = StagingEvidence(client, plan.base_uri, plan.run_id, plan.part)
-    own.claim(writer, plan.to_dict())
+    described = plan.to_dict()
+    if described.pop("part", None) is not None:
+        StagingEvidence(client, plan.base_uri, plan.run_id).claim(writer.of_whole_run, described)
+    if not own.claim(writer, plan.to_dict()):
+        refuse_nested_base(own.prefix, client.list_objects(own.prefix))
     return own
+
+
+def refuse_nested_base(prefix: ObjectStorageUri, objects: Iterable[ObjectStorageObject]) -> None:
+    """Refuse a run prefix that somebody took as the base of other runs: their objects lie in it.
+
+    :raises UnclaimedPrefixError: if one of ``objects`` is evidence.
+    """
+    for item in objects:
+        if EVIDENCE_FOLDER in item.uri.key.removeprefix(prefix.prefix).split("/"):
+            raise UnclaimedPrefixError(
+                f"{prefix}/ is also the base of other runs ({item.uri} is their evidence), so nothing was written or "
+                "deleted: clean those up first, and never use a run prefix as a base_uri."
+            )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 
+from dpone_airflow.staging.evidence import refuse_nested_base
 from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
 from dpone_airflow.storage.client import ObjectStorageClient
 from dpone_airflow.storage.errors import PrefixMismatchError
@@ -21,6 +22,7 @@ def enforce_exact_prefix(client: ObjectStorageClient, manifest: ObjectStorageSta
 
     Only under the claim of this same writer: the caller has just made or met it.
 
+    :raises UnclaimedPrefixError: if what isn't in it belongs to runs of another base.
     :raises PrefixMismatchError: if an object is missing, or has another size or ETag than was sent.
     """
     listed = {str(item.uri): item for item in client.list_objects(manifest.prefix)}
@@ -41,6 +43,7 @@ def enforce_exact_prefix(client: ObjectStorageClient, manifest: ObjectStorageSta
             uri=str(manifest.prefix),
         )
     if listed:
+        refuse_nested_base(manifest.prefix, listed.values())
         log.warning(
             "Deleting %d objects that an earlier try left below %s/ and that are not in this manifest, e.g. %s",
             len(listed),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dpone_airflow.staging.plan import ObjectStorageStagingPlan, run_prefix
-from dpone_airflow.storage.errors import InvalidInputError, InvalidManifestError
+from dpone_airflow.storage.errors import InvalidInputError, InvalidManifestError, InvalidUriError
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 
 #: The version this code writes; it is spelt out in a manifest once it is above 1.
@@ -104,7 +104,7 @@ class ObjectStorageStagingManifest:
         seen: set[str] = set()
         for index, item in enumerate(self.objects):
             try:
-                place = str(plan.prefix.child(item.file_name))
+                place = str(plan.uri_of(item.file_name))
             except InvalidInputError as error:
                 raise InvalidManifestError(f"objects[{index}].file_name: {error}") from error
             if item.uri != place:
@@ -178,7 +178,7 @@ class ObjectStorageStagingManifest:
         provider = fields.text("provider")
         if provider not in list(ObjectStorageProvider):
             raise InvalidManifestError(
-                f"provider is {provider!r}: it takes {', '.join(map(repr, ObjectStorageProvider))}."
+                f"provider is {provider!r}: it takes {', '.join(repr(str(known)) for known in ObjectStorageProvider)}."
             )
         found = cls(
             provider=ObjectStorageProvider(provider),
@@ -213,6 +213,8 @@ class ObjectStorageStagingManifest:
                 cleanup_policy=self.cleanup_policy,
                 part=self.part,
             )
+        except InvalidUriError as error:
+            raise InvalidManifestError(f"base_uri: {error}") from error
         except InvalidInputError as error:
             raise InvalidManifestError(f"This is no manifest of a stage: {error}") from error
         if plan.base_uri != self.base_uri:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -31,7 +31,7 @@ class CleanupPolicy(StrEnum):
             return cls(value)
         except ValueError:
             raise InvalidPlanError(
-                f"cleanup_policy {value!r} is unknown: write one of {', '.join(map(repr, cls))}."
+                f"cleanup_policy {value!r} is unknown: write one of {', '.join(repr(str(policy)) for policy in cls)}."
             ) from None
 
 
@@ -81,6 +81,19 @@ class ObjectStorageStagingPlan:
         """The place that this plan's objects go below: the run prefix, or the part's in it."""
         return run_prefix(self.base_uri, self.run_id, self.part)
 
+    def uri_of(self, file_name: str) -> ObjectStorageUri:
+        """Return where a file of that name goes.
+
+        :raises InvalidUriError: if the name makes no safe key.
+        :raises InvalidPlanError: if it looks like evidence, which a cleanup would leave alone.
+        """
+        uri = self.prefix.child(file_name)
+        if EVIDENCE_FOLDER in file_name.split("/"):
+            raise InvalidPlanError(
+                f"{file_name!r} can't be staged: a folder {EVIDENCE_FOLDER} is where evidence is kept. Rename it."
+            )
+        return uri
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON; ``part`` is left out when there is none."""
         fields: dict[str, Any] = {
@@ -101,7 +114,8 @@ def base_of(base_uri: str) -> ObjectStorageUri:
     :raises InvalidUriError: if it isn't one of the four forms.
     :raises InvalidPlanError: if it lies among the evidence of another base.
     """
-    base = ObjectStorageUri.parse(base_uri.removesuffix("/") if isinstance(base_uri, str) else base_uri)
+    parsed = ObjectStorageUri.parse(base_uri)
+    base = replace(parsed, key=parsed.key.removesuffix("/"))
     if EVIDENCE_FOLDER in base.key.split("/"):
         raise InvalidPlanError(
             f"base_uri {base} lies in a {EVIDENCE_FOLDER} folder, where the evidence is kept: choose another prefix."

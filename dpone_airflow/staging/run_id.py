@@ -62,7 +62,7 @@ def safe_run_id(text: str) -> str:
     slugs and different texts different ones. What isn't safe for another reason (empty, ``..``)
     stays as it is, for ``check_run_id`` to refuse.
     """
-    if not text or _SAFE.fullmatch(text):
+    if not isinstance(text, str) or not text or _SAFE.fullmatch(text):
         return text
     return _slug(text, text)
 

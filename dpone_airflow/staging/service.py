@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from dpone_airflow.staging.cleanup import clean_up_run
 from dpone_airflow.staging.content_type import guess_content_type
@@ -38,7 +38,7 @@ class ObjectStorageStagingService:
         """
         sources = find_sources(files)
         for source in sources:
-            plan.prefix.child(source.file_name)  # every key is safe before the first byte moves
+            plan.uri_of(source.file_name)  # every key is safe before the first byte moves
         evidence = claim_run(self._client, plan, self._writer)
         staged = self._upload(plan, sources, content_type)
         manifest = ObjectStorageStagingManifest.of(plan, staged)
@@ -67,7 +67,7 @@ class ObjectStorageStagingService:
         """Send several files at a time; the first failure stops those that have not begun."""
 
         def upload(source: SourceFile) -> ObjectStorageStagingObject:
-            uri = plan.prefix.child(source.file_name)
+            uri = plan.uri_of(source.file_name)
             known_type = content_type or guess_content_type(source.file_name)
             sent = self._client.put_file(source.path, uri, content_type=known_type)
             assert sent.sha256 is not None, "put_file hashes what it sends"
@@ -83,7 +83,10 @@ class ObjectStorageStagingService:
         with ThreadPoolExecutor(self._client.max_concurrency, thread_name_prefix="dpone-stage") as pool:
             uploads = [pool.submit(upload, source) for source in sources]
             try:
-                return [one.result() for one in uploads]
-            except BaseException:
+                ended, _ = wait(uploads, return_when=FIRST_EXCEPTION)
+            finally:
                 pool.shutdown(wait=True, cancel_futures=True)
-                raise
+        for one in ended:
+            if error := one.exception():
+                raise error
+        return [one.result() for one in uploads]

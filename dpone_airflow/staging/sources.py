@@ -41,6 +41,10 @@ def find_sources(files: Files) -> list[SourceFile]:
     :raises SourceFileError: for a FIFO, socket or device, or links that go round in a circle.
     :raises DuplicateFileNameError: if two files would land on one key.
     """
+    if not isinstance(files, (str, os.PathLike, Iterable)):
+        raise InvalidInputError(
+            f"files is {type(files).__name__}: give a path, a glob, a directory, or a list of them."
+        )
     items = [files] if isinstance(files, (str, os.PathLike)) else list(files)
     found = [source for item in items for source in _sources_of(item)]
     if not found:
@@ -53,12 +57,15 @@ def _sources_of(item: str | os.PathLike[str]) -> Iterator[SourceFile]:
     if not isinstance(item, (str, os.PathLike)) or not os.fspath(item):
         raise InvalidInputError(f"files has {item!r}, which is no path: give texts or paths.")
     path = Path(item)
-    if path.is_dir():
-        yield from _tree(path, "", frozenset())
-    elif os.path.lexists(path) or not glob.has_magic(str(item)):
-        yield _file(path, path.name)
-    else:
-        yield from _matches(str(item))
+    try:
+        if path.is_dir():
+            yield from _tree(path, "", frozenset())
+        elif os.path.lexists(path) or not glob.has_magic(str(item)):
+            yield _file(path, path.name)
+        else:
+            yield from _matches(str(item))
+    except (OSError, ValueError) as error:  # a name that is too long, or has a NUL
+        raise SourceFileError(f"{str(item)[:200]!r} can't be read as a path: {error}.") from error
 
 
 def _matches(pattern: str) -> Iterator[SourceFile]:
@@ -108,7 +115,7 @@ def _refuse_duplicates(sources: list[SourceFile]) -> None:
     by_name: dict[str, Path] = {}
     for source in sources:
         other = by_name.setdefault(source.file_name, source.path)
-        if other is not source.path:
+        if other is not source.path:  # also when one file was given twice
             raise DuplicateFileNameError(
                 f"{other} and {source.path} would both be staged as {source.file_name!r}: "
                 "give the directory above them, which keeps their tree, or rename one."

@@ -134,9 +134,7 @@ class BaseObjectStorageClient(ABC):
         max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
         part_bytes: int = DEFAULT_PART_BYTES,
     ) -> None:
-        if max_concurrency < 1:
-            raise InvalidOptionError(f"max_concurrency is {max_concurrency}: give 1 or more.")
-        self.max_concurrency = max_concurrency
+        self.max_concurrency = checked_max_concurrency(max_concurrency)
         self.part_bytes = part_bytes
         self._budget = ByteBudget(part_bytes * _BUDGET_PARTS)
 
@@ -238,9 +236,18 @@ class BaseObjectStorageClient(ABC):
         ]
         refused: dict[str, str] = {}
         with ThreadPoolExecutor(self.max_concurrency, thread_name_prefix="dpone-delete") as pool:
-            for result in pool.map(lambda batch: self._delete_batch(anywhere, batch), batches):
+            for result in pool.map(lambda batch: self._delete_or_say_why(anywhere, batch), batches):
                 refused.update(result)
         return refused
+
+    def _delete_or_say_why(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
+        try:
+            return self._delete_batch(anywhere, keys)
+        except BucketNotFoundError:
+            raise
+        except StorageError as error:
+            # The request was refused as a whole: each of its keys was.
+            return dict.fromkeys(keys, str(error))
 
     def check(self, uri: ObjectStorageUri) -> None:
         """Refuse a URI that this client can't serve."""
@@ -260,7 +267,7 @@ class BaseObjectStorageClient(ABC):
         except self._sdk_errors() as error:
             status, code, message = self._describe(error)
             kind = _classify(status, code, on_404)
-            detail = redact(": ".join(part for part in (code, message.strip()) if part)).rstrip(".")
+            detail = ": ".join(part for part in (code, redact(message.strip())) if part).rstrip(".")
             raise kind(f"Could not {action} {uri}: {detail}. {_ADVICE[kind]}", uri=str(uri)) from printable_cause(error)
 
     @abstractmethod
@@ -308,6 +315,16 @@ class BaseObjectStorageClient(ABC):
     @abstractmethod
     def _delete_batch(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
         """Delete keys of one bucket in one request; return those refused, with the reason."""
+
+
+def checked_max_concurrency(value: int) -> int:
+    """Return ``value`` if that many things can be done at once.
+
+    :raises InvalidOptionError: if it isn't a whole number from 1.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidOptionError(f"max_concurrency is {value!r}: give a whole number from 1.")
+    return value
 
 
 def narrow_prefix(prefix: ObjectStorageUri) -> ObjectStorageUri:

@@ -165,10 +165,21 @@ class MissingExtraError(DponeAirflowError, ImportError):
         self.extra = extra
 
 
+# The names that carry a secret, as query parameters, JSON keys, headers, variables or parts of a
+# connection string. Error codes such as ExpiredToken are none of them.
 _SECRETS = re.compile(
-    r"(?P<name>\b(?:sig|signature|x-amz-signature|x-amz-security-token|x-goog-signature|accountkey"
-    r"|sharedaccesssignature|sharedaccesskey|password|secret)\b\s*[=:]\s*)(?P<value>[^&;\s'\"<>]+)",
-    re.IGNORECASE,
+    r"""
+    (?P<name>
+        (?<![A-Za-z])
+        (?: sig | [\w-]*signature | [\w-]*password | [\w-]*secret (?:[_-]?(?:access[_-]?)?key)?
+          | (?:aws|azure|google)?[_-]?secret[_-]?access[_-]?key | awssecretaccesskey
+          | account[_-]?key | shared[_-]?access[_-]?(?:key|signature)
+          | [\w-]*(?:session|security|sas|access|refresh|bearer)[_-]?token | authorization )
+        ["']? \s* [=:] \s* (?: (?:bearer|basic|sharedkey) \s+ )? ["']?
+    )
+    [^&;\s'"<>,}]+
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 
 

@@ -14,8 +14,10 @@ file system needs it, so no key leaves the root.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -33,6 +35,7 @@ from dpone_airflow.storage.client import (
 from dpone_airflow.storage.errors import (
     InvalidOptionError,
     ObjectAlreadyExistsError,
+    ObjectNotFoundError,
     StorageError,
 )
 from dpone_airflow.storage.hashing import HashingReader
@@ -46,6 +49,9 @@ _ATTEMPTS = 100
 # The object run/ and the folder in run//file are both called nothing; two names keep them apart.
 _EMPTY_NAME = "%"
 _EMPTY_FOLDER = "%%"
+_UNSAFE = re.compile(r"[%/\\\x00-\x1f]")
+_ESCAPED = re.compile(r"[%\\\x00-\x1f]")
+_ESCAPE = re.compile(r"%([0-9A-F]{2})")
 
 
 class LocalObjectStorageClient(BaseObjectStorageClient):
@@ -86,7 +92,7 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
         for _ in range(_ATTEMPTS):
             with self._opened(uri) as file:
                 found = self._object(uri, file)
-            with self._calling("look up", uri):
+            with self._calling("look up", uri, on_404=ObjectNotFoundError):
                 if found.sha256 or _etag(os.stat(self.path_of(uri))) == found.etag:
                     return found
         raise StorageError(f"{uri} is replaced faster than it can be read; try again.", uri=str(uri))
@@ -97,8 +103,9 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
 
     def list_objects(self, prefix: ObjectStorageUri) -> Iterator[ObjectStorageObject]:
         folder = self._folder(prefix, prefix.prefix.split("/")[:-1])
-        for key, status in _walk(folder, prefix.prefix):
-            yield ObjectStorageObject(replace(prefix, key=key), status.st_size, etag=_etag(status))
+        with self._calling("list", prefix):
+            for key, status in _walk(folder, prefix.prefix):
+                yield ObjectStorageObject(replace(prefix, key=key), status.st_size, etag=_etag(status))
 
     def _put_small(
         self,
@@ -131,7 +138,7 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
 
     def _write(self, uri: ObjectStorageUri, write: Any, content_type: str | None, only_if_absent: bool) -> str:
         target = self.path_of(uri)
-        with self._calling("write", uri):
+        with self._calling("write", uri, on_404=StorageError):
             unfinished = self._own_dir("unfinished") / uuid4().hex
             try:
                 with open(unfinished, "xb") as file:
@@ -140,8 +147,7 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
                 now = time.time_ns()
                 os.utime(unfinished, ns=(now, now))
                 etag = _etag(os.stat(unfinished))
-                notes = self._own_dir(*self._metadata_place(uri)) / f"{etag}.json"
-                notes.write_text(json.dumps({"uri": str(uri), "sha256": digest, "content_type": content_type}))
+                notes = self._write_notes(uri, etag, {"uri": str(uri), "sha256": digest, "content_type": content_type})
                 replaced = _etag_of(target)
                 try:
                     _move(unfinished, target, only_if_absent)
@@ -154,6 +160,15 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
                 unfinished.unlink(missing_ok=True)
         self._forget(uri, replaced)
         return etag
+
+    def _write_notes(self, uri: ObjectStorageUri, etag: str, notes: dict[str, Any]) -> Path:
+        for _ in range(_ATTEMPTS):
+            with suppress(FileNotFoundError, FileExistsError):  # a delete of the same key just removed the directory
+                path = self._own_dir(*self._metadata_place(uri)) / f"{etag}.json"
+                path.write_text(json.dumps(notes))
+                return path
+        place = str(self._metadata_dir(uri))
+        raise FileNotFoundError(errno.ENOENT, "its directory is deleted faster than it can be made", place)
 
     @staticmethod
     def _taken(uri: ObjectStorageUri, target: Path) -> StorageError:
@@ -183,7 +198,7 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
 
     @contextmanager
     def _opened(self, uri: ObjectStorageUri) -> Iterator[BinaryIO]:
-        with self._calling("read", uri), open(self.path_of(uri), "rb") as file:
+        with self._calling("read", uri, on_404=ObjectNotFoundError), open(self.path_of(uri), "rb") as file:
             yield file
 
     def _object(self, uri: ObjectStorageUri, file: BinaryIO) -> ObjectStorageObject:
@@ -202,6 +217,8 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
             path = self.path_of(uri)
             try:
                 etag = _etag_of(path)
+                if etag is None or path.is_dir():
+                    continue
                 path.unlink(missing_ok=True)
                 self._forget(uri, etag)
                 self._delete_empty_folders(path.parent, self._bucket_dir(uri))
@@ -241,20 +258,19 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
         return (OSError,)
 
     def _describe(self, error: Any) -> tuple[int | None, str, str]:
-        missing = isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError))
-        if missing:
-            return 404, "NoSuchKey", "no such object"
-        denied = isinstance(error, PermissionError)
-        return (403 if denied else None), type(error).__name__, f"{error.strerror}: {error.filename}"
+        status = None
+        if isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError)):
+            status = 404
+        elif isinstance(error, PermissionError):
+            status = 403
+        return status, type(error).__name__, f"{error.strerror}: {error.filename}"
 
 
 def _file_name(segment: str, uri: ObjectStorageUri) -> str:
     """Return a file name that no other segment has."""
-    if segment in ("", ".", ".."):
-        return segment.replace(".", "%2E") or _EMPTY_NAME
-    name = "".join(
-        f"%{ord(character):02X}" if character in "%/\\" or ord(character) < 0x20 else character for character in segment
-    )
+    if not segment:
+        return _EMPTY_NAME
+    name = _encoded(segment)
     try:
         length = len(name.encode())
     except UnicodeEncodeError:
@@ -268,24 +284,44 @@ def _file_name(segment: str, uri: ObjectStorageUri) -> str:
     return name
 
 
-def _segment(file_name: str) -> str:
-    """Return the segment of a key that a file name stands for."""
-    if file_name in (_EMPTY_NAME, _EMPTY_FOLDER):
+def _segment(entry: os.DirEntry[str]) -> str:
+    """Return the segment of a key that a file or a folder stands for.
+
+    :raises StorageError: for a name that nothing here gave it.
+    """
+    name = entry.name
+    if not _ESCAPED.search(name):
+        return name
+    is_folder = entry.is_dir(follow_symlinks=False)
+    if name == (_EMPTY_FOLDER if is_folder else _EMPTY_NAME):
         return ""
-    parts = file_name.split("%")
-    return parts[0] + "".join(chr(int(part[:2], 16)) + part[2:] for part in parts[1:])
+    segment = _ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), name)
+    if segment and _encoded(segment) == name:
+        return segment
+    raise StorageError(
+        f"{entry.path} was put into the local emulator by hand and stands for no key: "
+        f"name it {_encoded(name)!r}, or move it away."
+    )
+
+
+def _encoded(segment: str) -> str:
+    if segment in (".", ".."):
+        return segment.replace(".", "%2E")
+    return _UNSAFE.sub(lambda character: f"%{ord(character[0]):02X}", segment)
 
 
 def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
     """Yield key and status of every object in ``folder``, sorted by name as a store's listing is."""
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        entries = list(os.scandir(folder))
     except (FileNotFoundError, NotADirectoryError):
         return
-    for entry in entries:
-        key = prefix + _segment(entry.name)
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path), f"{key}/")
+    folders = {entry.path for entry in entries if entry.is_dir(follow_symlinks=False)}
+    keys = {entry.path: prefix + _segment(entry) + ("/" if entry.path in folders else "") for entry in entries}
+    for entry in sorted(entries, key=lambda entry: keys[entry.path]):
+        key = keys[entry.path]
+        if entry.path in folders:
+            yield from _walk(Path(entry.path), key)
         else:
             with suppress(FileNotFoundError):  # deleted since the folder was read
                 yield key, entry.stat()
@@ -294,7 +330,8 @@ def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
 def _move(unfinished: Path, target: Path, only_if_absent: bool) -> None:
     """Give a finished file its name, making folders that a delete may be removing meanwhile."""
     for attempt in range(_ATTEMPTS):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if not _folder_made(target.parent):
+            continue
         try:
             if only_if_absent:
                 os.link(unfinished, target)
@@ -305,6 +342,21 @@ def _move(unfinished: Path, target: Path, only_if_absent: bool) -> None:
                 raise
         else:
             return
+    raise FileNotFoundError(errno.ENOENT, "its folder is deleted faster than it can be made", str(target.parent))
+
+
+def _folder_made(folder: Path) -> bool:
+    """Make a folder; False if a delete removed a part of it meanwhile.
+
+    :raises FileExistsError: if an object has the name of one of the folders.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, FileNotFoundError):
+        if any(above.is_file() for above in (folder, *folder.parents)):
+            raise
+        return False
+    return True
 
 
 def _etag_of(path: Path) -> str | None:

@@ -37,8 +37,10 @@ ALLOWED_OPTIONS: dict[ObjectStorageProvider, frozenset[str]] = {
 def checked_options(provider: ObjectStorageProvider, options: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return ``options`` as a dict.
 
-    :raises InvalidOptionError: if one isn't on the provider's list.
+    :raises InvalidOptionError: if it is no mapping, or one isn't on the provider's list.
     """
+    if options is not None and not isinstance(options, Mapping):
+        raise InvalidOptionError(f"storage_options is {type(options).__name__}: give a dict of options by name.")
     allowed = ALLOWED_OPTIONS[provider]
     unknown = sorted(set(options or ()) - allowed)
     if unknown:

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from dpone_airflow.storage.errors import InvalidUriError
+from dpone_airflow.storage.errors import InvalidUriError, redact
 
 # S3 and Azure allow 1,024 characters, GCS and S3 count bytes; the strictest reading fits all.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
@@ -94,7 +94,7 @@ class ObjectStorageUri:
                 "(credentials, ports, queries and fragments don't belong into a URI here; put them "
                 "into the connection)."
             )
-        problem = key_problem(path.removesuffix("/"))
+        problem = key_problem(path if path == "/" else path.removesuffix("/"))
         if problem:
             raise InvalidUriError(f"{_shown(text)} can't be used: its path {problem}.")
         return cls(_PROVIDERS[scheme], authority, path, account)
@@ -105,9 +105,9 @@ class ObjectStorageUri:
         :raises InvalidUriError: if ``name`` is empty, leaves this prefix or makes no safe key.
         """
         key = self.prefix + name
-        problem = key_problem(name) or key_problem(key)
-        if problem or not name:
-            raise InvalidUriError(f"{name!r} can't be a key below {self}: it {problem or 'is empty'}.")
+        problem = (key_problem(name) or key_problem(key)) if name else "is empty"
+        if problem:
+            raise InvalidUriError(f"{name!r} can't be a key below {self}: it {problem}.")
         return replace(self, key=key)
 
     @property
@@ -153,11 +153,8 @@ def key_problem(key: str) -> str | None:
 
 def _shown(text: str) -> str:
     """Quote a refused URI without what may be a password or a token in it."""
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        scheme, rest = "", text
+    scheme, separator, rest = text.rpartition("://")
     rest = re.split(r"[?#]", rest, maxsplit=1)[0]
-    authority, slash, path = rest.partition("/")
-    if "@" in authority:
-        authority = "***@" + authority.rpartition("@")[2]
-    return repr(f"{scheme}{separator}{authority}{slash}{path}")
+    if "@" in rest:
+        rest = "***@" + rest.rpartition("@")[2]
+    return repr(redact(f"{scheme}{separator}{rest}"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -80,13 +82,22 @@ def dag_file() -> Iterator[Callable[[str], Any]]:
 
 
 @pytest.fixture
-def run(dag_file: Callable[[str], Any], files: Path, emulator: LocalObjectStorageClient) -> RunDag:
+def run(
+    request: pytest.FixtureRequest,
+    dag_file: Callable[[str], Any],
+    files: Path,
+    emulator: LocalObjectStorageClient,
+) -> RunDag:
     """Run a DAG written as the body of ``with DAG(...) as dag:``; ``FILES`` in it is the files' folder."""
 
+    numbers = itertools.count()
+
     def run_body(*body: str, conf: dict[str, Any] | None = None, dag_arguments: str = "") -> RunResult:
+        # Airflow keeps a DAG's earlier versions by its id: every run here is another DAG.
+        dag_id = f"{re.sub('[^a-z0-9_]+', '_', request.node.name.lower())[:180]}_{next(numbers)}"
         source = (
             f"{_HEADER}\nFILES = {str(files)!r}\n"
-            f"with DAG('tested', schedule=None, catchup=False, {dag_arguments}) as dag:\n"
+            f"with DAG('{dag_id}', schedule=None, catchup=False, {dag_arguments}) as dag:\n"
             + "".join(textwrap.indent(textwrap.dedent(text).strip(), "    ") + "\n" for text in body)
         )
         return run_dag(dag_file(source).dag, conf=conf)
@@ -112,9 +123,7 @@ def records(emulator: LocalObjectStorageClient) -> Callable[[], dict[str, dict[s
 
     def read() -> dict[str, dict[str, Any]]:
         folder = ObjectStorageUri.parse(f"{BASE}/_manifests")
-        return {
-            uri.key.rpartition("/")[2]: json.loads(emulator.get_bytes(uri)) for uri in emulator.list_prefix(folder)
-        }
+        return {uri.key.rpartition("/")[2]: json.loads(emulator.get_bytes(uri)) for uri in emulator.list_prefix(folder)}
 
     return read
 

@@ -67,7 +67,7 @@ def test_files_in_every_form(run: RunDag, staged: Staged, files_argument: str) -
     assert staged() == ["a.csv", "b.csv", "c.csv"]
 
 
-@pytest.mark.parametrize("nothing", ["[]", "FILES + '/*.parquet'", "\"{{ [] }}\"", "no_output"])
+@pytest.mark.parametrize("nothing", ["[]", "FILES + '/*.parquet'", '"{{ [] }}"', "no_output"])
 @pytest.mark.parametrize("on_empty", ["fail", "skip"])
 def test_nothing_to_stage(run: RunDag, staged: Staged, nothing: str, on_empty: str) -> None:
     result = run(
@@ -105,7 +105,7 @@ def test_a_missing_file_names_the_host(run: RunDag, task_log: Callable[[], str])
         ("base_uri='s3://landing//b'", "empty segment"),
         ("run_id=''", "is empty"),
         ("run_id='..'", "names a directory"),
-        ("run_id='{{ dag_run.conf.get(\"nothing\", \"\") }}'", "is empty"),
+        ('run_id=\'{{ dag_run.conf.get("nothing", "") }}\'', "is empty"),
         ("table=' '", "table is ' '"),
         ("storage_options={'secret_key': 'x'}", "can't be given for s3"),
         ("conn_id='not_defined_anywhere'", "not_defined_anywhere"),
@@ -166,9 +166,7 @@ def test_of_two_tasks_with_one_run_id_the_second_is_refused_and_the_first_is_kep
     assert staged() == ["a.csv", "b.csv", "c.csv"]
 
 
-def test_a_manifest_of_another_run_deletes_nothing(
-    run: RunDag, staged: Staged, task_log: Callable[[], str]
-) -> None:
+def test_a_manifest_of_another_run_deletes_nothing(run: RunDag, staged: Staged, task_log: Callable[[], str]) -> None:
     result = run(
         """
         stage = stage_task(files=FILES, run_id="run-1")
@@ -288,6 +286,28 @@ def test_in_a_mapped_task_group_each_instance_cleans_its_own_part(run: RunDag, s
     ]
     assert result.xcoms["one_file.cleanup[0]"]["prefix"].endswith("/map-00000/")
     assert staged() == ["map-00001/b.csv"]
+
+
+@pytest.mark.parametrize("names", [["a.csv"], ["a.csv", "b.csv"]])
+def test_one_cleanup_outside_a_mapped_task_group_takes_all_its_instances(
+    run: RunDag, staged: Staged, names: list[str]
+) -> None:
+    result = run(
+        f"""
+        @task_group
+        def one_file(name):
+            stage = stage_task(files=name, cleanup_policy="delete_always")
+            load(stage.output)
+            return stage.output
+
+        outputs = one_file.expand(name=[f"{{FILES}}/{{name}}" for name in {names!r}])
+        cleanup = StagingCleanupOperator(task_id="cleanup", manifest=outputs)
+        dag.task_dict["one_file.load"] >> cleanup
+        """
+    )
+    assert result.state == "success"
+    assert result.xcoms["cleanup"]["deleted_objects"] == len(names)
+    assert staged() == []
 
 
 @pytest.mark.parametrize("name", ["base_uri", "run_id"])

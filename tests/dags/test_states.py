@@ -105,7 +105,9 @@ def test_the_table_in_the_docs_is_what_was_seen() -> None:
         if line.startswith("|")
     ]
     header = next(row for row in rows if row[0] == "policy" and "load fails" in row)
-    table = {row[0]: dict(zip(header, row, strict=True)) for row in rows if row[0] in {policy for policy, _ in EXPECTED}}
+    table = {
+        row[0]: dict(zip(header, row, strict=True)) for row in rows if row[0] in {policy for policy, _ in EXPECTED}
+    }
     for (policy, scenario), (run_state, left, _) in EXPECTED.items():
         cell = table[policy][scenario]
         assert cell.split(",")[0] == run_state, (policy, scenario, cell)

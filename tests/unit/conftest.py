@@ -1,0 +1,86 @@
+"""What the unit tests share: an Airflow home of their own, a store in a directory, and files to stage."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Airflow reads these when it is first imported, and would write its configuration into the home directory.
+os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="dpone-unit-"))
+os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+
+from dpone_airflow.staging import ObjectStorageStagingPlan, ObjectStorageStagingService, StagingWriter
+from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageUri
+
+settings.register_profile("unit", deadline=None, database=None, max_examples=150)
+settings.load_profile("unit")
+
+WriteFile = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _only_its_own_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a developer's own Airflow connections out of the tests."""
+    for name in [name for name in os.environ if name.startswith("AIRFLOW_CONN_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> LocalObjectStorageClient:
+    return LocalObjectStorageClient(root_dir=tmp_path / "store")
+
+
+@pytest.fixture
+def writer() -> StagingWriter:
+    return StagingWriter(dag_id="daily", dag_run_id="manual__1", task_id="stage")
+
+
+@pytest.fixture
+def service(client: LocalObjectStorageClient, writer: StagingWriter) -> ObjectStorageStagingService:
+    return ObjectStorageStagingService(client=client, writer=writer)
+
+
+@pytest.fixture
+def make_plan() -> Callable[..., ObjectStorageStagingPlan]:
+    """A plan, with whatever a test wants to be different."""
+
+    def make(**changes: str | None) -> ObjectStorageStagingPlan:
+        fields: dict[str, str | None] = {
+            "base_uri": "s3://lake/staging",
+            "run_id": "run-1",
+            "dataset": "sales",
+            "table": "orders",
+            "file_format": "csv",
+            "cleanup_policy": "delete_on_success",
+        }
+        return ObjectStorageStagingPlan(**(fields | changes))  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> WriteFile:
+    """Write a file below a fresh directory, ``in``; return its path."""
+
+    def write_file(name: str, content: bytes = b"id,name\n1,Ada\n") -> Path:
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    return write_file
+
+
+@pytest.fixture
+def stored(client: LocalObjectStorageClient) -> Callable[..., list[str]]:
+    """List the URIs of everything in the bucket ``lake``, evidence included."""
+
+    def listed(bucket: str = "s3://lake") -> list[str]:
+        return sorted(str(uri) for uri in client.list_prefix(ObjectStorageUri.parse(bucket)))
+
+    return listed

@@ -1,0 +1,228 @@
+"""A cleanup of another DAG's run, executed: all that it needs is a connection, a place and a claim."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG
+
+from dpone_airflow.operators import StagingCleanupOperator
+from dpone_airflow.staging import ObjectStorageStagingManifest, ObjectStorageStagingPlan, ObjectStorageStagingService
+from dpone_airflow.staging.run_id import safe_run_id
+from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageUri
+from dpone_airflow.storage.errors import (
+    ClaimNotFoundError,
+    ConnectionMismatchError,
+    DeleteIncompleteError,
+    InvalidInputError,
+    InvalidManifestError,
+    InvalidPlanError,
+    InvalidUriError,
+)
+
+MakePlan = Callable[..., ObjectStorageStagingPlan]
+Stored = Callable[..., list[str]]
+WriteFile = Callable[..., Path]
+RUN = {"base_uri": "s3://lake/staging", "run_id": "run-1"}
+
+
+@pytest.fixture(autouse=True)
+def _connection(monkeypatch: pytest.MonkeyPatch, client: LocalObjectStorageClient) -> None:
+    connection = {"conn_type": "dpone_local_object_storage", "extra": {"root_dir": str(client.root_dir)}}
+    monkeypatch.setenv("AIRFLOW_CONN_STORE", json.dumps(connection))
+
+
+@pytest.fixture
+def staged(
+    service: ObjectStorageStagingService, make_plan: MakePlan, write: WriteFile
+) -> dict[str, ObjectStorageStagingManifest]:
+    """Two runs, by their ids."""
+    files = [write("a.csv", b"a"), write("b.csv", b"bb")]
+    return {run_id: service.stage_files(make_plan(run_id=run_id), files) for run_id in ("run-1", "run-10")}
+
+
+@pytest.fixture
+def clean_up() -> Callable[..., dict[str, Any]]:
+    """Make a cleanup and execute it."""
+
+    def make_and_execute(**arguments: Any) -> dict[str, Any]:
+        defaults: dict[str, Any] = {"task_id": "cleanup", "conn_id": "store", "cleanup_policy": "delete_always"}
+        with DAG("other", schedule=None):
+            cleanup = StagingCleanupOperator(**(defaults | arguments))
+        report: dict[str, Any] = cleanup.execute({})
+        return report
+
+    return make_and_execute
+
+
+def objects(stored: Stored) -> list[str]:
+    return [uri for uri in stored() if "/_manifests/" not in uri]
+
+
+@pytest.mark.usefixtures("staged")
+@pytest.mark.parametrize("base_uri", ["s3://lake/staging", "s3://lake/staging/"])
+def test_another_dags_run_is_deleted_by_its_place(clean_up: Any, stored: Stored, base_uri: str) -> None:
+    assert clean_up(base_uri=base_uri, run_id="run-1") == {
+        "cleanup_policy": "delete_always",
+        "prefix": "s3://lake/staging/run-1/",
+        "deleted_objects": 2,
+        "deleted_bytes": 3,
+        "dry_run": False,
+    }
+    assert objects(stored) == ["s3://lake/staging/run-10/a.csv", "s3://lake/staging/run-10/b.csv"]
+
+
+def test_another_dags_run_is_deleted_by_its_manifest(
+    clean_up: Any, staged: dict[str, ObjectStorageStagingManifest], stored: Stored
+) -> None:
+    manifest = staged["run-1"].to_dict()
+    for value in (manifest, json.dumps(manifest), [manifest]):
+        assert clean_up(manifest=value)["prefix"] == "s3://lake/staging/run-1/"
+    assert objects(stored) == ["s3://lake/staging/run-10/a.csv", "s3://lake/staging/run-10/b.csv"]
+
+
+def test_the_manifests_of_a_mapped_stage_are_one_run(
+    clean_up: Any, service: ObjectStorageStagingService, make_plan: MakePlan, write: WriteFile, stored: Stored
+) -> None:
+    manifests = [
+        service.stage_files(make_plan(part=part), write("a.csv")).to_dict() for part in ("map-00000", "map-00001")
+    ]
+    assert clean_up(manifest=manifests[:1])["prefix"] == "s3://lake/staging/run-1/map-00000/"
+    assert clean_up(manifest=manifests)["prefix"] == "s3://lake/staging/run-1/"
+    assert objects(stored) == []
+
+
+def test_manifests_of_two_runs_are_refused(
+    clean_up: Any, staged: dict[str, ObjectStorageStagingManifest], stored: Stored
+) -> None:
+    before = stored()
+    with pytest.raises(InvalidManifestError, match="Nothing was deleted"):
+        clean_up(manifest=[manifest.to_dict() for manifest in staged.values()])
+    assert stored() == before
+
+
+@pytest.mark.usefixtures("staged")
+def test_a_dry_run_deletes_nothing(clean_up: Any, stored: Stored) -> None:
+    before = stored()
+    report = clean_up(**RUN, dry_run=True)
+    assert (report["deleted_objects"], report["dry_run"]) == (2, True)
+    assert stored() == before
+
+
+@pytest.mark.usefixtures("staged")
+def test_retain_deletes_nothing(clean_up: Any, stored: Stored) -> None:
+    before = stored()
+    assert clean_up(**RUN, cleanup_policy="retain")["deleted_objects"] == 0
+    assert stored() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "said"),
+    [
+        ({"run_id": "run-2"}, ClaimNotFoundError, "No stage has claimed s3://lake/staging/run-2/"),
+        ({"run_id": "run"}, ClaimNotFoundError, "No stage has claimed"),
+        ({"base_uri": "s3://lake/stagin"}, ClaimNotFoundError, "No stage has claimed"),
+        ({"base_uri": "s3://other/staging"}, ClaimNotFoundError, "No stage has claimed"),
+        ({"base_uri": "gs://lake/staging"}, ClaimNotFoundError, "No stage has claimed"),
+        ({"run_id": ""}, InvalidPlanError, "run_id"),
+        ({"run_id": "_manifests"}, InvalidPlanError, "run_id"),
+        ({"base_uri": ""}, InvalidUriError, "no scheme"),
+        ({"base_uri": "s3://lake/../staging"}, InvalidUriError, "'..'"),
+        ({"base_uri": "s3://lake/staging//"}, InvalidUriError, "empty segment"),
+        ({"base_uri": "s3://lake/staging/_manifests"}, InvalidPlanError, "_manifests"),
+    ],
+)
+@pytest.mark.usefixtures("staged")
+def test_a_place_that_is_none_deletes_nothing(
+    clean_up: Any, stored: Stored, changes: dict[str, str], kind: type[Exception], said: str
+) -> None:
+    before = stored()
+    with pytest.raises(kind) as refused:
+        clean_up(**(RUN | changes))
+    assert said in str(refused.value)
+    assert stored() == before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"run_id": "run-10"}, {"base_uri": "s3://lake/other"}, {"base_uri": "s3://other/staging"}],
+    ids=["another run", "another base", "another bucket"],
+)
+def test_a_manifest_of_another_place_deletes_nothing(
+    clean_up: Any, staged: dict[str, ObjectStorageStagingManifest], stored: Stored, changes: dict[str, str]
+) -> None:
+    before = stored()
+    with pytest.raises(InvalidManifestError, match="Nothing was deleted: give it the manifest of its own stage"):
+        clean_up(manifest=staged["run-1"].to_dict(), **(RUN | changes))
+    assert stored() == before
+
+
+@pytest.mark.parametrize("manifest", ["None", "[]", [], "{{ never rendered }}", {"provider": "s3"}])
+@pytest.mark.usefixtures("staged")
+def test_no_manifest_is_an_error_and_never_zero_deleted(clean_up: Any, stored: Stored, manifest: Any) -> None:
+    before = stored()
+    with pytest.raises(InvalidManifestError):
+        clean_up(manifest=manifest)
+    assert stored() == before
+
+
+@pytest.mark.usefixtures("staged")
+def test_a_tampered_manifest_deletes_nothing(
+    clean_up: Any, staged: dict[str, ObjectStorageStagingManifest], stored: Stored
+) -> None:
+    before = stored()
+    tampered = staged["run-1"].to_dict()
+    tampered["objects"][0]["uri"] = "s3://lake/live/table.parquet"
+    with pytest.raises(InvalidManifestError, match=r"objects\[0\]\.uri"):
+        clean_up(manifest=tampered)
+    assert stored() == before
+
+
+def test_the_run_id_is_made_safe_as_the_stage_makes_it(
+    clean_up: Any, service: ObjectStorageStagingService, make_plan: MakePlan, write: WriteFile
+) -> None:
+    dag_run_id = "manual__2026-11-22T08:00:00+00:00"
+    service.stage_files(make_plan(run_id=safe_run_id(dag_run_id)), write("a.csv"))
+    assert clean_up(base_uri="s3://lake/staging", run_id=dag_run_id)["deleted_objects"] == 1
+
+
+@pytest.mark.usefixtures("staged")
+def test_a_connection_of_another_kind_deletes_nothing(
+    clean_up: Any, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_STORE", json.dumps({"conn_type": "http"}))
+    with pytest.raises(ConnectionMismatchError):
+        clean_up(**RUN)
+    assert len(objects(stored)) == 4
+
+
+@pytest.mark.usefixtures("staged")
+def test_what_is_left_is_named_in_the_log(
+    clean_up: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    stored: Stored,
+) -> None:
+    def refuse(_client: Any, _anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
+        return dict.fromkeys(keys, "a lease is held")
+
+    monkeypatch.setattr(LocalObjectStorageClient, "_delete_batch", refuse)
+    with pytest.raises(DeleteIncompleteError):
+        clean_up(**RUN)
+    logged = caplog.text + capfd.readouterr().out  # Airflow 3 logs past Python's logging
+    for name in ("a.csv", "b.csv"):
+        assert f"Not deleted: s3://lake/staging/run-1/{name} (a lease is held)" in logged
+    assert len(objects(stored)) == 4
+
+
+@pytest.mark.parametrize("value", [7, {"a": 1}])
+def test_a_place_of_a_wrong_type_is_an_error_of_ours(clean_up: Any, value: Any) -> None:
+    """A template with native types can render to anything."""
+    for name in RUN:
+        with pytest.raises(InvalidInputError):
+            clean_up(**(RUN | {name: value}))

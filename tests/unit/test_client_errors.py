@@ -1,0 +1,155 @@
+"""Whatever an SDK raises becomes an error of ours that says what was done with what, and what to do."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageUri
+from dpone_airflow.storage.client import delete_incomplete
+from dpone_airflow.storage.errors import (
+    BucketNotFoundError,
+    ChecksumMismatchError,
+    InvalidUriError,
+    ObjectAlreadyExistsError,
+    ObjectNotFoundError,
+    StorageAccessDeniedError,
+    StorageError,
+)
+
+URI = ObjectStorageUri.parse("s3://lake/a.csv")
+
+
+class SdkError(Exception):
+    """What some SDK raises."""
+
+
+class SomeClient(LocalObjectStorageClient):
+    """A client of a store that answers every read and every write with one error."""
+
+    def __init__(self, root: Path, status: int | None, code: str, message: str = "the store's own words") -> None:
+        super().__init__(root_dir=root)
+        self.answer = (status, code, message)
+
+    def get_bytes(self, uri: ObjectStorageUri) -> bytes:
+        with self._calling("read", uri, on_404=ObjectNotFoundError):
+            raise SdkError(self.answer[2])
+
+    def _put_small(self, uri: ObjectStorageUri, *_: Any) -> str:
+        with self._calling("write", uri):
+            raise SdkError(self.answer[2])
+
+    def _sdk_errors(self) -> tuple[type[Exception], ...]:
+        return (SdkError,)
+
+    def _describe(self, error: Any) -> tuple[int | None, str, str]:
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "advice"),
+    [
+        (403, "AccessDenied", StorageAccessDeniedError, "Check the credentials"),
+        (401, "", StorageAccessDeniedError, "Check the credentials"),
+        (400, "ExpiredToken", StorageAccessDeniedError, "Check the credentials"),
+        (None, "NoCredentials", StorageAccessDeniedError, "Check the credentials"),
+        (404, "NoSuchBucket", BucketNotFoundError, "Create the bucket"),
+        (404, "ContainerNotFound", BucketNotFoundError, "Create the bucket"),
+        (404, "NoSuchKey", ObjectNotFoundError, "whether a cleanup has deleted it"),
+        (412, "PreconditionFailed", ObjectAlreadyExistsError, "Somebody else wrote it first"),
+        (409, "BlobAlreadyExists", ObjectAlreadyExistsError, "Somebody else wrote it first"),
+        (409, "ConditionalRequestConflict", ObjectAlreadyExistsError, "Somebody else wrote it first"),
+        (400, "BadDigest", ChecksumMismatchError, "nothing was stored"),
+        (400, "Md5Mismatch", ChecksumMismatchError, "nothing was stored"),
+        (400, "XAmzContentChecksumMismatch", ChecksumMismatchError, "nothing was stored"),
+        (503, "SlowDown", StorageError, "run it again"),
+        (None, "ConnectTimeout", StorageError, "run it again"),
+    ],
+)
+def test_an_answer_becomes_one_of_our_errors_with_an_advice(
+    tmp_path: Path, status: int | None, code: str, kind: type[StorageError], advice: str
+) -> None:
+    client = SomeClient(tmp_path, status, code)
+    for ask, said in [(client.get_bytes, "read"), (lambda uri: client.put_bytes(b"x", uri), "write")]:
+        with pytest.raises(StorageError) as failed:
+            ask(URI)
+        assert type(failed.value) is kind
+        assert str(failed.value).startswith(f"Could not {said} s3://lake/a.csv: ")
+        assert "the store's own words" in str(failed.value)
+        assert advice in str(failed.value)
+        assert failed.value.uri == "s3://lake/a.csv"
+
+
+def test_a_404_is_the_object_to_a_read_and_the_bucket_to_a_write(tmp_path: Path) -> None:
+    client = SomeClient(tmp_path, 404, "NotFound")
+    with pytest.raises(ObjectNotFoundError):
+        client.get_bytes(URI)
+    with pytest.raises(BucketNotFoundError):
+        client.put_bytes(b"x", URI)
+
+
+def test_an_error_that_is_no_answer_of_the_store_is_left_as_it_is(tmp_path: Path) -> None:
+    class Broken(SomeClient):
+        def get_bytes(self, uri: ObjectStorageUri) -> bytes:
+            with self._calling("read", uri):
+                raise ZeroDivisionError("a mistake in the program")
+
+    with pytest.raises(ZeroDivisionError):
+        Broken(tmp_path, 404, "").get_bytes(URI)
+
+
+def test_the_cause_is_kept_when_it_holds_no_secret(tmp_path: Path) -> None:
+    with pytest.raises(StorageError) as failed:
+        SomeClient(tmp_path, 503, "SlowDown").get_bytes(URI)
+    assert isinstance(failed.value.__cause__, SdkError)
+
+
+def test_neither_the_message_nor_the_traceback_repeats_a_signed_url(tmp_path: Path) -> None:
+    client = SomeClient(tmp_path, 403, "AuthenticationFailed", "GET https://host/c?sv=2025&sig=hunter2 was refused")
+    with pytest.raises(StorageAccessDeniedError) as failed:
+        client.get_bytes(URI)
+    assert "was refused" in str(failed.value)
+    assert "hunter2" not in "".join(traceback.format_exception(failed.value))
+
+
+def test_only_an_object_that_is_not_there_does_not_exist(client: LocalObjectStorageClient, tmp_path: Path) -> None:
+    """A store that refuses the credentials has said nothing of the object."""
+
+    class Refuses(SomeClient):
+        def stat(self, uri: ObjectStorageUri) -> Any:
+            return self.get_bytes(uri)
+
+    assert not client.exists(URI)
+    assert not Refuses(tmp_path, 404, "NoSuchKey").exists(URI)
+    with pytest.raises(StorageAccessDeniedError):
+        Refuses(tmp_path, 403, "AccessDenied").exists(URI)
+
+
+def test_a_client_of_one_store_refuses_the_uris_of_another(tmp_path: Path) -> None:
+    class OnlyGcs(LocalObjectStorageClient):
+        provider = ObjectStorageUri.parse("gs://lake").provider  # type: ignore[assignment]
+
+    client = OnlyGcs(root_dir=tmp_path)
+    client.put_bytes(b"x", ObjectStorageUri.parse("gs://lake/a.csv"))
+    (tmp_path / "file").write_bytes(b"x")
+    for ask in (
+        lambda: client.put_bytes(b"x", URI),
+        lambda: client.put_file(tmp_path / "file", URI),
+        lambda: client.get_file(URI, tmp_path / "copy"),
+        lambda: client.delete_objects([URI]),
+    ):
+        with pytest.raises(InvalidUriError, match="no URI for OnlyGcs, which serves gcs only"):
+            ask()
+
+
+def test_five_of_many_leftovers_are_named_in_the_message_and_all_in_the_error() -> None:
+    left = {f"s3://lake/{number}": "sig=hunter2 was refused" for number in range(8)}
+    error = delete_incomplete(left)
+    assert str(error).startswith("8 objects could not be deleted: s3://lake/0 (")
+    assert "and 3 more" in str(error)
+    assert "hunter2" not in f"{error} {error.left}", "what is left goes to the log and into the evidence"
+    assert list(error.left) == list(left)
+    assert error.uri == "s3://lake/0"

@@ -1,0 +1,151 @@
+"""Every error is one of ours, is drawn in the tree of its module, and gives no secret away."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import traceback
+
+import pytest
+
+from dpone_airflow.storage import errors
+from dpone_airflow.storage.errors import (
+    DeleteIncompleteError,
+    DponeAirflowError,
+    MissingExtraError,
+    StorageError,
+    printable_cause,
+    redact,
+)
+
+
+def drawn_tree() -> dict[str, tuple[str, ...]]:
+    """Read the tree in the module's docstring: each class with its bases, as they are drawn."""
+    above: list[str] = []
+    tree: dict[str, tuple[str, ...]] = {}
+    for line in (errors.__doc__ or "").splitlines():
+        drawn = re.match(r"    (?P<branch>[│├└─ ]*)(?P<name>\w+Error)(?: \(also (?P<also>\w+)\))?", line)
+        if drawn:
+            depth = len(drawn["branch"]) // 4
+            base = above[depth - 1] if depth else "Exception"
+            above[depth:] = [drawn["name"]]
+            tree[drawn["name"]] = (base, drawn["also"]) if drawn["also"] else (base,)
+    return tree
+
+
+def real_tree() -> dict[str, tuple[str, ...]]:
+    classes = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__]
+    return {kind.__name__: tuple(base.__name__ for base in kind.__bases__) for kind in classes}
+
+
+def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
+    assert drawn_tree() == real_tree()
+    assert len(real_tree()) > 20
+
+
+def test_every_error_can_be_caught_as_one() -> None:
+    assert all(issubclass(getattr(errors, name), DponeAirflowError) for name in real_tree())
+
+
+def test_a_storage_error_says_where() -> None:
+    assert StorageError("no", uri="s3://bucket/key").uri == "s3://bucket/key"
+    assert StorageError("no").uri == ""
+
+
+def test_an_incomplete_delete_says_what_is_left_and_why() -> None:
+    error = DeleteIncompleteError("no", uri="s3://b/a", left={"s3://b/a": "AccessDenied"})
+    assert error.left == {"s3://b/a": "AccessDenied"}
+    assert DeleteIncompleteError("no").left == {}
+
+
+def test_a_missing_extra_says_what_to_install() -> None:
+    error = MissingExtraError("gcp", "gs:// URIs")
+    assert 'run pip install "dpone-airflow[gcp]"' in str(error)
+    assert str(error).startswith("gs:// URIs need an extra")
+    assert (error.extra, isinstance(error, ImportError)) == ("gcp", True)
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("https://a.blob.core.windows.net/c/b?sv=2025&sig=hunter2%3D&se=1", "?sv=2025&sig=***&se=1"),
+        ("GET /b?X-Amz-Date=1&X-Amz-Signature=hunter2&x=1", "X-Amz-Signature=***&x=1"),
+        ("X-Amz-Security-Token=hunter2", "X-Amz-Security-Token=***"),
+        ("X-Goog-Signature=hunter2", "X-Goog-Signature=***"),
+        ("AccountName=a;AccountKey=hunter2==;EndpointSuffix=b", "AccountName=a;AccountKey=***;EndpointSuffix=b"),
+        ("SharedAccessSignature=sv=1&sig=hunter2", "SharedAccessSignature=***&sig=***"),
+        ("password: hunter2, user: x", "password: ***"),
+        ("PASSWORD=hunter2", "PASSWORD=***"),
+        ("the design of s3://bucket/signature.csv is fine", "the design of s3://bucket/signature.csv is fine"),
+    ],
+)
+def test_signatures_keys_and_passwords_are_masked(text: str, masked: str) -> None:
+    assert masked in redact(text)
+    assert "hunter2" not in redact(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"password": "hunter2"}',
+        "{'AccountKey': 'hunter2'}",
+        "AccountKey='hunter2'",
+        "aws_secret_access_key=hunter2",
+        "AWSSecretAccessKey: hunter2",
+        "AWS_SESSION_TOKEN=hunter2",
+        "Authorization: Bearer hunter2",
+        "Authorization: AWS4-HMAC-SHA256 Credential=key/20261122, SignedHeaders=host, Signature=hunter2",
+    ],
+)
+def test_secrets_are_masked_however_they_are_written(text: str) -> None:
+    assert "hunter2" not in redact(text)
+
+
+def test_masking_twice_changes_nothing_more() -> None:
+    once = redact("sig=hunter2&AccountKey=hunter2;")
+    assert redact(once) == once
+
+
+def chained(*links: BaseException) -> BaseException:
+    """Return the last of some errors, each raised while the one before was handled."""
+    last: BaseException | None = None
+    for number, error in enumerate(links):
+        if number % 2:
+            error.__cause__ = last
+        else:
+            error.__context__ = last
+        last = error
+    assert last is not None
+    return last
+
+
+def test_a_cause_without_a_secret_may_be_printed() -> None:
+    error = chained(ValueError("timeout"), ValueError("no route"), ValueError("no"))
+    assert printable_cause(error) is error
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_a_cause_with_a_secret_anywhere_in_its_chain_is_not_printed(depth: int) -> None:
+    links = [ValueError("timeout"), ValueError("no route"), ValueError("no")]
+    links[depth] = ValueError("GET https://host/c?sig=hunter2")
+    assert printable_cause(chained(*links)) is None
+
+
+def test_a_chain_that_goes_round_in_a_circle_has_an_end() -> None:
+    one, other = ValueError("one"), ValueError("other")
+    one.__context__, other.__context__ = other, one
+    assert printable_cause(one) is one
+
+
+def test_a_traceback_shows_no_secret_of_the_cause() -> None:
+    def read() -> None:
+        try:
+            raise ValueError("GET https://host/c?sig=hunter2")
+        except ValueError as error:
+            raise StorageError("Could not read az://c/b.") from printable_cause(error)
+
+    with pytest.raises(StorageError) as failed:
+        read()
+    printed = "".join(traceback.format_exception(failed.value))
+    assert "Could not read az://c/b." in printed
+    assert "hunter2" not in printed

@@ -1,0 +1,336 @@
+"""A connection and a URI become a client, and the emulator's connection has a form and a Test button."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points, version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+from dpone_airflow import __version__
+from dpone_airflow.get_provider_info import get_provider_info
+from dpone_airflow.hooks import LocalObjectStorageHook, ObjectStorageHook
+from dpone_airflow.storage import (
+    AzureBlobObjectStorageClient,
+    GCSObjectStorageClient,
+    LocalObjectStorageClient,
+    ObjectStorageUri,
+    S3ObjectStorageClient,
+)
+from dpone_airflow.storage.errors import (
+    ConnectionMismatchError,
+    InvalidOptionError,
+    InvalidUriError,
+    MissingExtraError,
+)
+
+Connect = Callable[..., None]
+LOCAL = "dpone_local_object_storage"
+ALL_FORMS = ["s3://lake/x", "gs://lake/x", "az://lake/x", "azure://account/lake/x"]
+AZURITE_KEY = "a2V5IG9mIG5vYm9keQ=="
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
+    """Define an Airflow connection for one test."""
+
+    def define(conn_id: str, conn_type: str, **fields: Any) -> None:
+        connection = {"conn_type": conn_type, "port": 0} | fields
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
+
+    return define
+
+
+# Which client.
+
+
+@pytest.mark.parametrize("uri", ALL_FORMS)
+def test_the_emulators_connection_serves_every_uri(connect: Connect, tmp_path: Path, uri: str) -> None:
+    connect("mine", LOCAL, extra={"root_dir": str(tmp_path)})
+    client = ObjectStorageHook("mine", max_concurrency=3).get_client(uri)
+    assert isinstance(client, LocalObjectStorageClient)
+    assert (client.root_dir, client.max_concurrency) == (tmp_path, 3)
+
+
+@pytest.mark.parametrize(
+    ("uri", "conn_id"),
+    [
+        ("s3://lake/x", "aws_default"),
+        ("gs://lake/x", "google_cloud_default"),
+        ("az://lake/x", "wasb_default"),
+        ("azure://account/lake/x", "wasb_default"),
+    ],
+)
+def test_without_a_conn_id_the_scheme_chooses(connect: Connect, tmp_path: Path, uri: str, conn_id: str) -> None:
+    for name in ("aws_default", "google_cloud_default", "wasb_default"):
+        connect(name, LOCAL, extra={"root_dir": str(tmp_path / name)})
+    client = ObjectStorageHook().get_client(uri)
+    assert isinstance(client, LocalObjectStorageClient)
+    assert client.root_dir == tmp_path / conn_id
+
+
+def test_an_aws_connection_serves_s3(connect: Connect) -> None:
+    connect("mine", "aws", login="key", password="secret", extra={"region_name": "eu-north-1"})
+    client = ObjectStorageHook("mine", {"StorageClass": "STANDARD_IA"}, max_concurrency=40).get_client("s3://lake/x")
+    assert isinstance(client, S3ObjectStorageClient)
+    sdk = client._s3
+    assert sdk.meta.region_name == "eu-north-1"
+    assert sdk.meta.config.max_pool_connections >= 40
+    assert client._options == {"StorageClass": "STANDARD_IA"}
+
+
+def test_an_endpoint_that_only_speaks_s3_is_not_sent_checksums_it_may_not_know(connect: Connect) -> None:
+    connect("mine", "aws", login="key", password="secret", extra={"endpoint_url": "http://127.0.0.1:1"})
+    client = ObjectStorageHook("mine").get_client("s3://lake/x")
+    assert isinstance(client, S3ObjectStorageClient)
+    assert client._s3.meta.endpoint_url == "http://127.0.0.1:1"
+    assert client._s3.meta.config.request_checksum_calculation == "when_required"
+    assert client._s3.meta.config.response_checksum_validation == "when_required"
+
+
+def test_what_the_aws_connection_configures_itself_stays(connect: Connect) -> None:
+    extra = {
+        "endpoint_url": "http://127.0.0.1:1",
+        "config_kwargs": {"max_pool_connections": 99, "request_checksum_calculation": "when_supported"},
+    }
+    connect("mine", "aws", login="key", password="secret", extra=extra)
+    client = ObjectStorageHook("mine").get_client("s3://lake/x")
+    assert isinstance(client, S3ObjectStorageClient)
+    assert client._s3.meta.config.max_pool_connections == 99
+    assert client._s3.meta.config.request_checksum_calculation == "when_supported"
+
+
+def test_s3_does_without_aws_default_as_airflows_own_hook_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    assert isinstance(ObjectStorageHook().get_client("s3://lake/x"), S3ObjectStorageClient)
+
+
+@pytest.mark.parametrize(("conn_id", "uri"), [(None, "gs://lake/x"), (None, "az://lake/x"), ("nowhere", "s3://lake/x")])
+def test_a_connection_that_is_not_there_is_airflows_own_error(conn_id: str | None, uri: str) -> None:
+    with pytest.raises(AirflowNotFoundException, match=conn_id or "default"):
+        ObjectStorageHook(conn_id).get_client(uri)
+
+
+def test_a_google_connection_serves_gcs(connect: Connect) -> None:
+    connect("mine", "google_cloud_platform", extra={"project": "p", "is_anonymous": True})
+    client = ObjectStorageHook("mine", {"user_project": "billing"}).get_client("gs://lake/x")
+    assert isinstance(client, GCSObjectStorageClient)
+    assert client._user_project == "billing"
+
+
+@pytest.mark.parametrize("uri", ["az://lake/x", "azure://account/lake/x"])
+def test_a_wasb_connection_serves_azure(connect: Connect, uri: str) -> None:
+    connect("mine", "wasb", login="account", password=AZURITE_KEY)
+    client = ObjectStorageHook("mine").get_client(uri)
+    assert isinstance(client, AzureBlobObjectStorageClient)
+
+
+def test_a_uri_of_another_account_than_the_connections_is_refused(connect: Connect) -> None:
+    connect("mine", "wasb", login="account", password=AZURITE_KEY)
+    with pytest.raises(ConnectionMismatchError, match="'other', and the connection is one to 'account'"):
+        ObjectStorageHook("mine").get_client("azure://other/lake/x")
+
+
+@pytest.mark.parametrize(
+    ("conn_type", "uri", "wanted"),
+    [
+        ("aws", "gs://lake/x", "google_cloud_platform"),
+        ("aws", "az://lake/x", "wasb"),
+        ("google_cloud_platform", "s3://lake/x", "aws"),
+        ("wasb", "s3://lake/x", "aws"),
+        ("http", "s3://lake/x", "aws"),
+        ("wasb", "gs://lake/x", "google_cloud_platform"),
+        ("google_cloud_platform", "azure://account/lake/x", "wasb"),
+    ],
+)
+def test_a_scheme_that_does_not_fit_the_connection_is_refused(
+    connect: Connect, conn_type: str, uri: str, wanted: str
+) -> None:
+    connect("mine", conn_type, login="account", password=AZURITE_KEY)
+    with pytest.raises(ConnectionMismatchError) as refused:
+        ObjectStorageHook("mine").get_client(uri)
+    assert f"needs a connection of type '{wanted}'" in str(refused.value)
+    assert f"'mine' is of type '{conn_type}'" in str(refused.value)
+    assert AZURITE_KEY not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("conn_type", "uri", "module", "extra"),
+    [
+        ("aws", "s3://lake/x", "airflow.providers.amazon.aws.hooks.s3", "s3"),
+        ("google_cloud_platform", "gs://lake/x", "airflow.providers.google.cloud.hooks.gcs", "gcp"),
+        ("wasb", "az://lake/x", "airflow.providers.microsoft.azure.hooks.wasb", "azure"),
+    ],
+)
+def test_a_provider_that_is_not_installed_names_the_extra(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, conn_type: str, uri: str, module: str, extra: str
+) -> None:
+    connect("mine", conn_type)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=rf'pip install "dpone-airflow\[{extra}\]"') as missing:
+        ObjectStorageHook("mine").get_client(uri)
+    assert missing.value.extra == extra
+
+
+@pytest.mark.parametrize(
+    ("client", "module", "arguments", "extra"),
+    [
+        (S3ObjectStorageClient, "boto3", {}, "s3"),
+        (GCSObjectStorageClient, "google.cloud.storage", {}, "gcp"),
+        (AzureBlobObjectStorageClient, "azure.storage.blob", {"connection_string": "AccountName=a"}, "azure"),
+    ],
+)
+def test_a_client_without_its_sdk_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, client: type, module: str, arguments: dict[str, str], extra: str
+) -> None:
+    parent, _, name = module.rpartition(".")
+    if parent:
+        __import__(parent)
+        monkeypatch.delattr(sys.modules[parent], name, raising=False)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=rf'pip install "dpone-airflow\[{extra}\]"'):
+        client(**arguments)
+
+
+@pytest.mark.parametrize("uri", ["nonsense", "s3://", "ftp://lake/x", "s3://lake/../x", ""])
+def test_a_uri_that_is_none_is_refused_before_the_connection_is_looked_up(uri: str) -> None:
+    with pytest.raises(InvalidUriError):
+        ObjectStorageHook("no_such_connection").get_client(uri)
+
+
+@pytest.mark.parametrize("uri", ALL_FORMS)
+def test_an_unknown_storage_option_is_refused_by_the_emulator_too(connect: Connect, tmp_path: Path, uri: str) -> None:
+    connect("mine", LOCAL, extra={"root_dir": str(tmp_path)})
+    with pytest.raises(InvalidOptionError, match="'Colour'"):
+        ObjectStorageHook("mine", {"Colour": "blue"}).get_client(uri)
+
+
+# The emulator's connection.
+
+
+@pytest.mark.parametrize("extra", [{}, {"root_dir": ""}, {"root_dir": None}, {"root_dir": 7}, {"rootdir": "/x"}])
+def test_a_connection_without_a_root_says_what_to_write(connect: Connect, extra: dict[str, Any]) -> None:
+    connect("dpone_local_default", LOCAL, extra=extra)
+    with pytest.raises(ConnectionMismatchError, match="'dpone_local_default' has no 'root_dir': write the directory"):
+        LocalObjectStorageHook().get_conn()
+    assert LocalObjectStorageHook().test_connection()[0] is False
+
+
+def test_the_test_button_writes_reads_and_deletes(connect: Connect, tmp_path: Path) -> None:
+    connect("mine", LOCAL, extra={"root_dir": str(tmp_path / "store")})
+    worked, message = LocalObjectStorageHook("mine").test_connection()
+    assert worked, message
+    assert str(tmp_path / "store") in message
+    assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
+
+
+def test_the_test_button_leaves_what_is_there_alone(connect: Connect, tmp_path: Path) -> None:
+    connect("mine", LOCAL, extra={"root_dir": str(tmp_path)})
+    client = LocalObjectStorageHook("mine").get_conn()
+    uri = ObjectStorageUri.parse("s3://lake/object")
+    client.put_bytes(b"x", uri)
+    assert LocalObjectStorageHook("mine").test_connection()[0]
+    assert client.get_bytes(uri) == b"x"
+
+
+def test_the_test_button_names_a_root_that_can_not_be_one(connect: Connect, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    connect("mine", LOCAL, extra={"root_dir": str(tmp_path / "file")})
+    worked, message = LocalObjectStorageHook("mine").test_connection()
+    assert not worked
+    assert str(tmp_path / "file") in message
+
+
+# What Airflow is told of the package.
+
+
+@pytest.fixture
+def connection_type() -> dict[str, Any]:
+    (only,) = get_provider_info()["connection-types"]
+    return dict(only)
+
+
+def test_airflow_finds_the_package_by_its_distribution_name() -> None:
+    (entry,) = [point for point in entry_points(group="apache_airflow_provider") if point.value.startswith("dpone")]
+    assert entry.load() is get_provider_info
+    assert entry.dist is not None
+    assert get_provider_info()["package-name"] == entry.dist.name == "dpone-airflow"
+    assert version("dpone-airflow") == __version__
+
+
+def test_the_connection_type_is_the_hooks_own(connection_type: dict[str, Any]) -> None:
+    module, _, name = connection_type["hook-class-name"].rpartition(".")
+    hook = getattr(__import__(module, fromlist=[name]), name)
+    assert hook is LocalObjectStorageHook
+    assert connection_type["connection-type"] == hook.conn_type == LOCAL
+    assert connection_type["hook-name"] == hook.hook_name == "Local object storage (dpone)"
+    assert "__" not in LOCAL, "Airflow takes two underscores for the start of a field's name"
+
+
+def test_the_form_has_the_root_directory_and_a_placeholder_for_it(connection_type: dict[str, Any]) -> None:
+    assert list(connection_type["conn-fields"]) == ["root_dir"]
+    field = connection_type["conn-fields"]["root_dir"]
+    assert field["label"] == "Root directory"
+    assert field["schema"] == {"type": "string"}
+    behaviour = connection_type["ui-field-behaviour"]
+    assert set(behaviour) <= {"hidden-fields", "relabeling", "placeholders"}
+    assert behaviour["placeholders"]["root_dir"].startswith("/")
+    assert "port" not in behaviour["hidden-fields"], "the Test button of Airflow 3.3 posts it"
+
+
+def test_the_provider_info_is_plain_json() -> None:
+    assert json.loads(json.dumps(get_provider_info())) == get_provider_info()
+
+
+class Widget:
+    """What the form of Airflow 2.11 is made of, as far as it matters here: it remembers its arguments."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.arguments = arguments
+        self.options = options
+
+
+@pytest.fixture
+def _form_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in for Flask-AppBuilder and WTForms, which only Airflow 2.11 brings."""
+    modules = {
+        "flask_appbuilder": {},
+        "flask_appbuilder.fieldwidgets": {"BS3TextFieldWidget": Widget},
+        "wtforms": {"StringField": Widget},
+        "wtforms.validators": {"InputRequired": Widget},
+    }
+    for name, content in modules.items():
+        module = ModuleType(name)
+        module.__dict__.update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+@pytest.mark.usefixtures("_form_library")
+def test_the_form_of_2_11_has_the_same_fields(connection_type: dict[str, Any]) -> None:
+    widgets = LocalObjectStorageHook.get_connection_form_widgets()
+    assert list(widgets) == list(connection_type["conn-fields"])
+    field = connection_type["conn-fields"]["root_dir"]
+    assert widgets["root_dir"].arguments == (field["label"],)
+    assert widgets["root_dir"].options["description"] == field["description"]
+    assert len(widgets["root_dir"].options["validators"]) == 1, "it is required there, as by its schema here"
+
+
+def test_the_form_of_2_11_behaves_the_same(connection_type: dict[str, Any]) -> None:
+    behaviour = connection_type["ui-field-behaviour"]
+    assert LocalObjectStorageHook.get_ui_field_behaviour() == {
+        "hidden_fields": behaviour["hidden-fields"],
+        "relabeling": behaviour["relabeling"],
+        "placeholders": behaviour["placeholders"],
+    }
+
+
+def test_the_deployment_option_has_a_default_so_that_nobody_must_set_it() -> None:
+    option = get_provider_info()["config"]["dpone"]["options"]["deployment"]
+    assert (option["default"], option["type"]) == ("", "string")
