@@ -148,12 +148,19 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
     def _delete_batch(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
         container = self._service.get_container_client(anywhere.bucket)
         with self._calling(f"delete {len(keys)} objects, the first of them", replace(anywhere, key=keys[0])):
-            answers = list(container.delete_blobs(*keys, delete_snapshots="include", raise_on_any_failure=False))
+            # A batch that fails as a whole is done one by one, each with the SDK's own retries.
+            answers = list(
+                container.delete_blobs(*keys, delete_snapshots="include", raise_on_any_failure=False, retry_total=0)
+            )
         return {
             key: f"{answer.headers.get('x-ms-error-code') or answer.status_code}: {answer.reason}"
             for key, answer in zip(keys, answers, strict=True)
             if answer.status_code not in (202, 404)
         }
+
+    def _delete_one(self, uri: ObjectStorageUri) -> None:
+        with self._calling("delete", uri, on_404=ObjectNotFoundError):
+            self._blob(uri).delete_blob(delete_snapshots="include")
 
     def check(self, uri: ObjectStorageUri) -> None:
         super().check(uri)

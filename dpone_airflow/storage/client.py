@@ -7,13 +7,14 @@ errors with a sentence in them.
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Protocol, runtime_checkable
@@ -36,6 +37,8 @@ from dpone_airflow.storage.errors import (
 from dpone_airflow.storage.hashing import HashingReader
 from dpone_airflow.storage.parts import DEFAULT_PART_BYTES, part_bytes_for
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
+
+log = logging.getLogger(__name__)
 
 DEFAULT_MAX_CONCURRENCY = 8
 # What may wait in memory at once: room for every thread's part and as much again.
@@ -136,6 +139,7 @@ class BaseObjectStorageClient(ABC):
     ) -> None:
         self.max_concurrency = checked_max_concurrency(max_concurrency)
         self.part_bytes = part_bytes
+        self._takes_batches = True
         self._budget = ByteBudget(part_bytes * _BUDGET_PARTS)
 
     def put_file(
@@ -241,13 +245,28 @@ class BaseObjectStorageClient(ABC):
         return refused
 
     def _delete_or_say_why(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
-        try:
-            return self._delete_batch(anywhere, keys)
-        except BucketNotFoundError:
-            raise
-        except StorageError as error:
-            # The request was refused as a whole: each of its keys was.
-            return dict.fromkeys(keys, str(error))
+        if self._takes_batches:
+            try:
+                return self._delete_batch(anywhere, keys)
+            except BucketNotFoundError:
+                raise
+            except StorageAccessDeniedError as error:
+                return dict.fromkeys(keys, str(error))
+            except StorageError as error:
+                log.info("Deleting one by one, since this store takes no batch: %s", error)
+                self._takes_batches = False
+        return self._delete_singly(anywhere, keys)
+
+    def _delete_singly(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
+        refused = {}
+        for key in keys:
+            try:
+                self._delete_one(replace(anywhere, key=key))
+            except ObjectNotFoundError:
+                continue
+            except StorageError as error:
+                refused[key] = str(error)
+        return refused
 
     def check(self, uri: ObjectStorageUri) -> None:
         """Refuse a URI that this client can't serve."""
@@ -316,6 +335,10 @@ class BaseObjectStorageClient(ABC):
     def _delete_batch(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
         """Delete keys of one bucket in one request; return those refused, with the reason."""
 
+    @abstractmethod
+    def _delete_one(self, uri: ObjectStorageUri) -> None:
+        """Delete one object, for stores that refuse a batch."""
+
 
 def checked_max_concurrency(value: int) -> int:
     """Return ``value`` if that many things can be done at once.
@@ -339,7 +362,8 @@ def narrow_prefix(prefix: ObjectStorageUri) -> ObjectStorageUri:
 
 def delete_incomplete(left: Mapping[str, str]) -> DeleteIncompleteError:
     """Return the error for a delete that left objects behind; all are in ``left``, some in the text."""
-    named = [f"{uri} ({redact(reason)})" for uri, reason in list(left.items())[:_NAMED_IN_MESSAGES]]
+    left = {uri: redact(reason) for uri, reason in left.items()}
+    named = [f"{uri} ({reason})" for uri, reason in list(left.items())[:_NAMED_IN_MESSAGES]]
     more = f" and {len(left) - len(named)} more" if len(left) > len(named) else ""
     return DeleteIncompleteError(
         f"{len(left)} objects could not be deleted: {', '.join(named)}{more}. "

@@ -165,27 +165,43 @@ class MissingExtraError(DponeAirflowError, ImportError):
         self.extra = extra
 
 
-# The names that carry a secret, as query parameters, JSON keys, headers, variables or parts of a
-# connection string. Error codes such as ExpiredToken are none of them.
-_SECRETS = re.compile(
+# A name and what assigns a value to it: a query parameter, a JSON key, a header, a variable, a part of
+# a connection string. The value is looked at and not taken, for it may be a name itself.
+_ASSIGNMENT = re.compile(
     r"""
-    (?P<name>
-        (?<![A-Za-z])
-        (?: sig | [\w-]*signature | [\w-]*password | [\w-]*secret (?:[_-]?(?:access[_-]?)?key)?
-          | (?:aws|azure|google)?[_-]?secret[_-]?access[_-]?key | awssecretaccesskey
-          | account[_-]?key | shared[_-]?access[_-]?(?:key|signature)
-          | [\w-]*(?:session|security|sas|access|refresh|bearer)[_-]?token | authorization )
-        ["']? \s* [=:] \s* (?: (?:bearer|basic|sharedkey) \s+ )? ["']?
-    )
-    [^&;\s'"<>,}]+
+    (?<![\w-]) (?P<name>[\w-]++) ["']?+ \s*+ [=:] \s*+ (?: (?:bearer|basic|sharedkey) \s++ )?+ ["']?+
+    (?= (?P<value> [^&;\s'"<>,}]+ ) )
     """,
     re.IGNORECASE | re.VERBOSE,
+)
+_SECRET_NAMES = {"sig", "authorization"}
+# Error codes end otherwise: ExpiredToken, InvalidAccessKeyId, SignatureDoesNotMatch.
+_SECRET_ENDINGS = (
+    "accesskey",
+    "accesstoken",
+    "accountkey",
+    "bearertoken",
+    "password",
+    "refreshtoken",
+    "sastoken",
+    "secret",
+    "secretkey",
+    "securitytoken",
+    "sessiontoken",
+    "signature",
 )
 
 
 def redact(text: str) -> str:
-    """Return ``text`` with signatures, SAS tokens and account keys masked."""
-    return _SECRETS.sub(r"\g<name>***", text)
+    """Return ``text`` with passwords, keys, tokens and signatures masked."""
+    parts: list[str] = []
+    done = 0
+    for assignment in _ASSIGNMENT.finditer(text):
+        name = assignment["name"].lower().replace("-", "").replace("_", "")
+        if assignment.start() >= done and (name in _SECRET_NAMES or name.endswith(_SECRET_ENDINGS)):
+            parts += text[done : assignment.end()], "***"
+            done = assignment.end("value")
+    return "".join(parts) + text[done:]
 
 
 def printable_cause(error: BaseException) -> BaseException | None:

@@ -11,7 +11,7 @@ from dpone_airflow.storage.client import (
     BaseObjectStorageClient,
     ObjectStorageObject,
 )
-from dpone_airflow.storage.errors import MissingExtraError, ObjectNotFoundError
+from dpone_airflow.storage.errors import MissingExtraError, ObjectNotFoundError, StorageError
 from dpone_airflow.storage.etag import normalise_etag
 from dpone_airflow.storage.hashing import HashingReader
 from dpone_airflow.storage.options import checked_options
@@ -64,7 +64,6 @@ class GCSObjectStorageClient(BaseObjectStorageClient):
         self._acl = options.pop("predefined_acl", None)
         self._storage_class = options.pop("storage_class", None)
         self._kms_key_name = options.pop("kms_key_name", None)
-        self._takes_batches = True
 
     def stat(self, uri: ObjectStorageUri) -> ObjectStorageObject:
         self.check(uri)
@@ -140,26 +139,17 @@ class GCSObjectStorageClient(BaseObjectStorageClient):
         return found
 
     def _delete_batch(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
-        if self._takes_batches:
-            try:
-                return self._delete_in_one_request(anywhere, keys)
-            except ValueError:
-                # Not every server that speaks GCS's protocol has its batch endpoint.
-                self._takes_batches = False
-        refused = {}
-        for key in keys:
-            refused.update(self._delete_one(replace(anywhere, key=key)))
-        return refused
-
-    def _delete_in_one_request(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
         bucket = self._bucket(anywhere)
-        action = f"delete {len(keys)} objects, the first of them"
-        with (
-            self._calling(action, replace(anywhere, key=keys[0])),
-            self._gcs.batch(raise_exception=False) as batch,
-        ):
-            for key in keys:
-                bucket.delete_blob(key)
+        first = replace(anywhere, key=keys[0])
+        try:
+            with (
+                self._calling(f"delete {len(keys)} objects, the first of them", first),
+                self._gcs.batch(raise_exception=False) as batch,
+            ):
+                for key in keys:
+                    bucket.delete_blob(key)
+        except ValueError as error:
+            raise StorageError(f"The answer to a batch of deletes is none: {error}.", uri=str(first)) from error
         # Google's own sample of batched deletes reads the single results from this attribute.
         # https://cloud.google.com/storage/docs/samples/storage-batch-request
         answers = batch._responses
@@ -169,13 +159,9 @@ class GCSObjectStorageClient(BaseObjectStorageClient):
             if not 200 <= answer.status_code < 300 and answer.status_code != 404
         }
 
-    def _delete_one(self, uri: ObjectStorageUri) -> dict[str, str]:
-        try:
+    def _delete_one(self, uri: ObjectStorageUri) -> None:
+        with self._calling("delete", uri, on_404=ObjectNotFoundError):
             self._bucket(uri).delete_blob(uri.key)
-        except self._sdk_errors() as error:
-            status, code, message = self._describe(error)
-            return {} if status == 404 else {uri.key: f"{code}: {message}"}
-        return {}
 
     def _bucket(self, uri: ObjectStorageUri) -> Any:
         return self._gcs.bucket(uri.bucket, user_project=self._user_project)

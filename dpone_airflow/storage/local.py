@@ -211,20 +211,17 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
         return ObjectStorageObject(uri, status.st_size, notes.get("sha256"), notes.get("content_type"), etag)
 
     def _delete_batch(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
-        refused = {}
-        for key in keys:
-            uri = replace(anywhere, key=key)
-            path = self.path_of(uri)
-            try:
-                etag = _etag_of(path)
-                if etag is None or path.is_dir():
-                    continue
-                path.unlink(missing_ok=True)
-                self._forget(uri, etag)
-                self._delete_empty_folders(path.parent, self._bucket_dir(uri))
-            except OSError as error:
-                refused[key] = error.strerror or str(error)
-        return refused
+        return self._delete_singly(anywhere, keys)
+
+    def _delete_one(self, uri: ObjectStorageUri) -> None:
+        path = self.path_of(uri)
+        with self._calling("delete", uri, on_404=ObjectNotFoundError):
+            etag = _etag_of(path)
+            if etag is None or path.is_dir():
+                return
+            path.unlink(missing_ok=True)
+            self._forget(uri, etag)
+            self._delete_empty_folders(path.parent, self._bucket_dir(uri))
 
     @staticmethod
     def _delete_empty_folders(folder: Path, bucket: Path) -> None:

@@ -157,6 +157,10 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
             for error in answer.get("Errors", ())
         }
 
+    def _delete_one(self, uri: ObjectStorageUri) -> None:
+        with self._calling("delete", uri):
+            self._call("delete_object", Bucket=uri.bucket, Key=uri.key)
+
     def _call(self, operation: str, **arguments: Any) -> Any:
         return getattr(self._s3, operation)(**self._arguments(operation, arguments))
 

@@ -153,8 +153,7 @@ def key_problem(key: str) -> str | None:
 
 def _shown(text: str) -> str:
     """Quote a refused URI without what may be a password or a token in it."""
-    scheme, separator, rest = text.rpartition("://")
-    rest = re.split(r"[?#]", rest, maxsplit=1)[0]
+    scheme, separator, rest = re.split(r"[?#]", text, maxsplit=1)[0].rpartition("://")
     if "@" in rest:
         rest = "***@" + rest.rpartition("@")[2]
     return repr(redact(f"{scheme}{separator}{rest}"))

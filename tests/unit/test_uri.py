@@ -140,6 +140,7 @@ def test_what_is_no_text_is_refused_by_its_type(value: object) -> None:
         "s3://key-id:has/slash/hunter2@bucket/prefix",  # AWS makes secret keys with slashes in them
         "s3://bucket/prefix?sig=hunter2",
         "az://container/prefix#hunter2",
+        "s3://bucket/prefix?t=hunter2&next=http://host/x",
         "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=hunter2==",
         "https://user:hunter2@host/container",
         "https://account.blob.core.windows.net/container?sv=2025&sig=hunter2",
