@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator, Context, XComArg
@@ -47,13 +47,14 @@ class StagingCleanupOperator(BaseOperator):
     :param base_uri: with ``run_id``: the run of another DAG; somebody must have claimed it. (templated)
     :param run_id: see ``base_uri``; made safe as the stage operator makes it. (templated)
     :param conn_id: by default the connection that the stage used. (templated)
+    :param storage_options: by default those that the stage used. (templated)
     :param dry_run: report what would be deleted, and delete nothing.
     :raises InvalidPlanError: at DAG parse, for an unknown policy.
     :raises StagingGraphError: at DAG parse, if it can't be known what to clean up or by which policy.
     """
 
     trigger_rule: Any  # as Airflow sets it
-    template_fields: Sequence[str] = ("manifest", "base_uri", "run_id", "conn_id")
+    template_fields: Sequence[str] = ("manifest", "base_uri", "run_id", "conn_id", "storage_options")
     template_fields_renderers = {"manifest": "json"}  # noqa: RUF012 - Airflow's own form
     ui_color = "#f0e8e4"
 
@@ -65,6 +66,7 @@ class StagingCleanupOperator(BaseOperator):
         base_uri: str | None = None,
         run_id: str | None = None,
         conn_id: str | None = None,
+        storage_options: Mapping[str, Any] | None = None,
         dry_run: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -86,6 +88,7 @@ class StagingCleanupOperator(BaseOperator):
         self.base_uri = base_uri
         self.run_id = run_id
         self.conn_id = conn_id
+        self.storage_options = storage_options
         self.dry_run = dry_run
         #: The stage task of this DAG whose output ``manifest`` is; None if it comes from elsewhere.
         self.stage_task_id = stage.task_id if stage is not None else None
@@ -159,7 +162,7 @@ class StagingCleanupOperator(BaseOperator):
         if self.stage_task_id:
             map_index = context["ti"].map_index if place.part is not None else -1
             staged_by = writer_of(context, self.stage_task_id, map_index)
-        hook = ObjectStorageHook(self.conn_id or place.conn_id, place.storage_options)
+        hook = ObjectStorageHook(self.conn_id or place.conn_id, self.storage_options or place.storage_options)
         try:
             return clean_up_run(
                 hook.get_client(place.base_uri),
@@ -178,9 +181,7 @@ class StagingCleanupOperator(BaseOperator):
 
 def _stage_behind(manifest: Any) -> Any:
     """Return the stage operator whose output ``manifest`` is, or None if it comes from elsewhere."""
-    if not isinstance(manifest, XComArg):
-        return None
-    behind = {operator.task_id: operator for operator, _ in manifest.iter_references()}
+    behind = {operator.task_id: operator for operator, _ in XComArg.iter_xcom_references(manifest)}
     stages = [
         operator
         for operator in behind.values()

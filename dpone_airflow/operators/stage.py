@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
     from dpone_airflow.staging.sources import Files
 
-_SHARED_BY_ALL_INSTANCES = ("base_uri", "run_id", "conn_id", "cleanup_policy")
+_SHARED_BY_ALL_INSTANCES = ("base_uri", "run_id", "conn_id", "cleanup_policy", "storage_options")
 
 
 class ObjectStorageStageOperator(BaseOperator):
@@ -156,8 +156,10 @@ class ObjectStorageStageOperator(BaseOperator):
     def _refuse_expanded_place(self) -> None:
         """All instances of a mapped stage share one run prefix, which one cleanup can then take."""
         expand_input = getattr(self.dag.task_dict[self.task_id], "expand_input", None)
-        expanded = getattr(expand_input, "value", None)
-        names = [name for name in _SHARED_BY_ALL_INSTANCES if isinstance(expanded, Mapping) and name in expanded]
+        value = getattr(expand_input, "value", None)
+        # expand() holds one mapping, expand_kwargs() one for each instance or an XCom that is not there yet.
+        expanded = [value] if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else []
+        names = [name for name in _SHARED_BY_ALL_INSTANCES if any(name in arguments for arguments in expanded)]
         if names:
             raise StagingGraphError(
                 f"{self.task_id!r} is expanded over {', '.join(names)}, and its instances share one run prefix. "

@@ -20,7 +20,7 @@ from dpone_airflow.storage.errors import (
 from dpone_airflow.storage.etag import normalise_etag
 from dpone_airflow.storage.hashing import HashingReader
 from dpone_airflow.storage.options import checked_options
-from dpone_airflow.storage.parts import DEFAULT_PART_BYTES, send_parts
+from dpone_airflow.storage.parts import DEFAULT_PART_BYTES, MOST_PARTS, send_parts
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 
 # Azure's metadata names are C# identifiers: a hyphen is refused.
@@ -45,7 +45,7 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
 
     provider = ObjectStorageProvider.AZURE_BLOB
     # https://learn.microsoft.com/azure/storage/blobs/scalability-targets
-    max_object_bytes = 50_000 * 4000 * 1024**2
+    max_object_bytes = MOST_PARTS * 4000 * 1024**2
     # https://learn.microsoft.com/rest/api/storageservices/blob-batch
     delete_batch_size = 256
 
@@ -175,7 +175,14 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
             return self._options
         from azure.storage.blob import StandardBlobTier
 
-        return self._options | {"standard_blob_tier": StandardBlobTier(self._options["standard_blob_tier"])}
+        tier = self._options["standard_blob_tier"]
+        try:
+            return self._options | {"standard_blob_tier": StandardBlobTier(tier)}
+        except ValueError as error:
+            known = ", ".join(repr(str(known.value)) for known in StandardBlobTier)
+            raise InvalidOptionError(
+                f"standard_blob_tier {tier!r} is no tier of Azure's: write one of {known}."
+            ) from error
 
     def _blob(self, uri: ObjectStorageUri) -> Any:
         return self._service.get_blob_client(uri.bucket, uri.key)

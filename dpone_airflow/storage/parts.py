@@ -13,14 +13,14 @@ from dpone_airflow.storage.hashing import HashingReader
 MIB = 1024 * 1024
 DEFAULT_PART_BYTES = 8 * MIB
 # S3 takes 10,000 parts an object, Azure 50,000 blocks; the margin is for rounding.
-_MOST_PARTS = 9_000
+MOST_PARTS = 9_000
 
 Sent = TypeVar("Sent")
 
 
 def part_bytes_for(size: int, at_least: int = DEFAULT_PART_BYTES) -> int:
     """Return the part size in bytes for a file of ``size`` bytes."""
-    return max(at_least, math.ceil(size / _MOST_PARTS))
+    return max(at_least, math.ceil(size / MOST_PARTS))
 
 
 def send_parts(

@@ -13,6 +13,7 @@ from dpone_airflow.storage import AzureBlobObjectStorageClient, ObjectStorageCli
 from dpone_airflow.storage.errors import (
     ConnectionMismatchError,
     DeleteIncompleteError,
+    InvalidOptionError,
     StorageAccessDeniedError,
     StorageError,
 )
@@ -68,6 +69,39 @@ def test_content_type_and_digest_are_kept_by_the_store(
     properties = service.get_blob_client(BUCKET, put.uri.key).get_blob_properties()
     assert properties.content_settings.content_type == "text/tab-separated-values"
     assert properties.metadata["dpone_sha256"] == put.sha256
+
+
+def test_a_tier_goes_with_the_blob_and_an_unknown_one_is_refused(
+    store: Store, service: Any, base: ObjectStorageUri
+) -> None:
+    store.client(storage_options={"standard_blob_tier": "Cool"}).put_bytes(b"x", base.child("blob"))
+    assert service.get_blob_client(BUCKET, base.child("blob").key).get_blob_properties().blob_tier == "Cool"
+    with pytest.raises(InvalidOptionError, match="'Cold!' is no tier"):
+        store.client(storage_options={"standard_blob_tier": "Cold!"}).put_bytes(b"x", base.child("blob"))
+
+
+def test_where_a_batch_is_refused_blobs_are_deleted_one_by_one(
+    store: Store, base: ObjectStorageUri, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Azurite answers a batch with an account SAS with a 500."""
+    import datetime
+
+    from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_account_sas
+
+    token = generate_account_sas(
+        store.server.account,
+        store.server.key,
+        ResourceTypes(service=True, container=True, object=True),
+        AccountSasPermissions(read=True, write=True, delete=True, list=True, create=True, add=True),
+        datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1),
+    )
+    connection = {"conn_type": "wasb", "host": store.server.endpoint, "extra": {"sas_token": token}}
+    client = Store(store.root, connection).client()
+    for number in range(3):
+        client.put_bytes(b"x", base.child(str(number)))
+    with caplog.at_level("INFO", logger="dpone_airflow.storage.client"):
+        assert client.delete_prefix(base) == 3
+    assert "Deleting one by one" in caplog.text
 
 
 def test_a_refused_key_says_so_and_shows_no_secret(store: Store, base: ObjectStorageUri) -> None:

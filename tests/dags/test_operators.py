@@ -328,6 +328,33 @@ def test_expanding_over_the_place_is_refused(
     assert staged() == []
 
 
+def test_expanding_over_whole_sets_of_arguments_with_a_place_is_refused(
+    run: RunDag, staged: Staged, task_log: Callable[[], str]
+) -> None:
+    result = run(
+        """
+        ObjectStorageStageOperator.partial(
+            task_id="stage", dataset="d", table="t", file_format="csv", conn_id="emulator", run_id="r",
+        ).expand_kwargs([{"files": FILES, "base_uri": "s3://landing/orders"}, {"files": FILES, "base_uri": "s3://b/c"}])
+        """
+    )
+    assert result.state == "failed"
+    assert "is expanded over base_uri" in task_log()
+    assert staged() == []
+
+
+def test_a_list_around_the_output_is_the_output(run: RunDag, staged: Staged) -> None:
+    result = run(
+        """
+        stage = stage_task(files=FILES, cleanup_policy="delete_on_success")
+        cleanup = StagingCleanupOperator(task_id="cleanup", manifest=[stage.output])
+        load(stage.output) >> cleanup
+        """
+    )
+    assert result.xcoms["cleanup"]["deleted_objects"] == 3
+    assert staged() == []
+
+
 def test_in_a_dag_that_fails_fast_delete_always_still_deletes(run: RunDag, staged: Staged) -> None:
     import inspect
 
