@@ -19,6 +19,7 @@ from dpone_airflow.storage.errors import (
     ClaimedByAnotherWriterError,
     ClaimError,
     InvalidInputError,
+    ObjectAlreadyExistsError,
     UnclaimedPrefixError,
 )
 
@@ -178,6 +179,20 @@ def test_a_claim_whose_answer_was_lost_is_known_as_our_own(
     lossy = StagingEvidence(AnswerLost(root_dir=client.root_dir), "s3://lake/staging", "run-1")
     lossy.claim(writer, {})
     assert evidence.read_claim() == writer
+
+
+def test_a_claim_that_vanishes_while_it_is_made_is_an_error_and_no_right_to_write(
+    client: LocalObjectStorageClient, writer: StagingWriter
+) -> None:
+    """Somebody else had claimed the prefix, and the record was removed before it could be read."""
+
+    class Vanishing(LocalObjectStorageClient):
+        def put_bytes(self, data: bytes, uri: ObjectStorageUri, **options: Any) -> Any:
+            raise ObjectAlreadyExistsError(f"{uri} is there already", uri=str(uri))
+
+    evidence = StagingEvidence(Vanishing(root_dir=client.root_dir), "s3://lake/staging", "run-1")
+    with pytest.raises(ClaimError, match="run it again"):
+        evidence.claim(writer, {})
 
 
 def test_nobody_has_claimed_what_has_no_claim(evidence: StagingEvidence) -> None:

@@ -107,6 +107,24 @@ def test_a_file_that_shrinks_while_it_is_read_is_refused(path: Path) -> None:
             reader.read()
 
 
+def test_a_file_that_shrank_is_noticed_by_the_first_read_that_finds_less(path: Path) -> None:
+    with HashingReader(path) as reader:
+        os.truncate(path, 3)
+        with pytest.raises(SourceFileChangedError):
+            reader.read(5)
+
+
+def test_every_file_is_closed_again(path: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    before = len(os.listdir("/dev/fd"))
+    for _ in range(20):
+        with HashingReader(path) as reader:
+            reader.read()
+        with pytest.raises(SourceFileError):
+            HashingReader(tmp_path / "fifo")
+    assert len(os.listdir("/dev/fd")) == before
+
+
 def test_a_file_that_is_replaced_by_a_rename_is_read_as_it_was(path: Path, tmp_path: Path) -> None:
     (tmp_path / "new").write_bytes(b"another")
     with HashingReader(path) as reader:

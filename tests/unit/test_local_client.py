@@ -207,8 +207,9 @@ def test_a_prefix_one_character_shorter_is_not_listed(client: LocalObjectStorage
 
 
 def test_a_segment_that_no_disk_can_hold_is_an_error_that_says_so(client: LocalObjectStorageClient) -> None:
-    with pytest.raises(StorageError, match="a segment of 300 bytes"):
-        client.put_bytes(b"x", BASE.child("x" * 300))
+    client.put_bytes(b"x", BASE.child("x" * 255))
+    with pytest.raises(StorageError, match="a segment of 256 bytes"):
+        client.put_bytes(b"x", BASE.child("x" * 256))
     with pytest.raises(StorageError, match="Unicode"):
         client.put_bytes(b"x", uri_of("\ud800"))
 
@@ -345,6 +346,7 @@ def test_a_file_in_parts_is_the_file(root: Path, tmp_path: Path) -> None:
     content = bytes(range(256)) * 100
     (tmp_path / "file").write_bytes(content)
     client = LocalObjectStorageClient(root_dir=root, part_bytes=1000)
+    client.put_bytes(b"what was there before", BASE.child("a"))
     put = client.put_file(tmp_path / "file", BASE.child("a"), content_type="text/plain")
     assert put.sha256 == sha256(content).hexdigest()
     assert client.stat(BASE.child("a")) == put
@@ -522,6 +524,7 @@ def test_empty_folders_and_metadata_vanish_with_their_last_object(client: LocalO
     assert len(metadata_files(root)) == 1
     assert client.delete_prefix(BASE) == 1
     assert list((root / "s3/lake").iterdir()) == []
+    assert list((root / ".dpone/metadata").glob("*/*")) == []
 
 
 def test_what_can_not_be_deleted_is_named_with_the_reason_and_the_rest_is_gone(root: Path) -> None:
