@@ -11,7 +11,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 from dpone_airflow.operators.graph import check_graph
 from dpone_airflow.operators.rendered import rendered_manifests
 from dpone_airflow.operators.stage import ObjectStorageStageOperator
-from dpone_airflow.operators.staging_xcom import StagingPlace, announced_place, writer_of
+from dpone_airflow.operators.staging_xcom import StagingPlace, announced_place, part_of, place_by_arguments, writer_of
 from dpone_airflow.staging.cleanup import CleanupReport, clean_up_run
 from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
 from dpone_airflow.staging.plan import CleanupPolicy, base_of
@@ -72,6 +72,9 @@ class StagingCleanupOperator(BaseOperator):
     ) -> None:
         stage = _stage_behind(manifest)
         policy = _policy_of(stage, cleanup_policy, kwargs.get("task_id"))
+        if stage is not None and (base_uri is None or run_id is None):
+            # The stage itself says where it stages; one of the two may have come from default_args.
+            base_uri = run_id = None
         if (base_uri is None) != (run_id is None):
             raise InvalidOptionError("base_uri and run_id name one run together: give both or none.")
         if manifest is None and base_uri is None:
@@ -128,34 +131,47 @@ class StagingCleanupOperator(BaseOperator):
         stage = self.dag.task_dict[self.stage_task_id] if self.stage_task_id else None
         if stage is not None:
             check_graph(stage)
-        place = self._place(context, stage)
-        if place is None:
-            self.log.info("%s never came to say where it stages, so there is nothing to delete.", self.stage_task_id)
-            return CleanupReport(self.cleanup_policy, "", dry_run=self.dry_run).to_dict()
-        report = self._clean_up(context, place)
+        manifests = rendered_manifests(self.manifest)
+        places = self._places(context, stage, manifests)
+        if self.cleanup_policy == CleanupPolicy.RETAIN:
+            reports = [CleanupReport(self.cleanup_policy, place.prefix, dry_run=self.dry_run) for place in places]
+        else:
+            reports = [self._clean_up(context, place, bool(manifests)) for place in places]
+        report = CleanupReport(
+            self.cleanup_policy,
+            reports[0].prefix if len(reports) == 1 else places[0].run_prefix if places else "",
+            sum(report.deleted_objects for report in reports),
+            sum(report.deleted_bytes for report in reports),
+            self.dry_run,
+        )
         self.log.info(
             "Policy %s: %s %d objects, %d bytes, below %s",
             report.cleanup_policy,
             "would delete" if self.dry_run else "deleted",
             report.deleted_objects,
             report.deleted_bytes,
-            report.prefix,
+            report.prefix or "no prefix: the stage never came to say where it stages",
         )
         return report.to_dict()
 
-    def _place(self, context: Context, stage: Any) -> StagingPlace | None:
-        manifests = rendered_manifests(self.manifest)
+    def _places(
+        self, context: Context, stage: Any, manifests: list[ObjectStorageStagingManifest]
+    ) -> list[StagingPlace]:
+        """Return the place to clean up: one, or one for each part of a run that was given, or none."""
         if self.base_uri is not None and self.run_id is not None:
-            place: StagingPlace | None = StagingPlace(str(base_of(self.base_uri)), safe_run_id(self.run_id))
+            places = [StagingPlace(str(base_of(self.base_uri)), safe_run_id(self.run_id))]
         elif stage is not None:
-            place = announced_place(context, stage)
+            place = announced_place(context, stage) or place_by_arguments(context, stage)
+            places = [place] if place is not None else []
         else:
-            place = _place_of(manifests)
+            places = _places_of(manifests)
+        if stage is not None:
+            _refuse_whole_run_in_a_group(context, places)
         for manifest in manifests:
-            _must_agree(manifest, place)
-        return place
+            _must_agree(manifest, places)
+        return places
 
-    def _clean_up(self, context: Context, place: StagingPlace) -> CleanupReport:
+    def _clean_up(self, context: Context, place: StagingPlace, was_staged: bool) -> CleanupReport:
         from dpone_airflow.hooks.object_storage import ObjectStorageHook
 
         staged_by = None
@@ -171,6 +187,7 @@ class StagingCleanupOperator(BaseOperator):
                 policy=self.cleanup_policy,
                 part=place.part,
                 staged_by=staged_by,
+                must_be_claimed=was_staged,
                 dry_run=self.dry_run,
             )
         except DeleteIncompleteError as error:
@@ -225,23 +242,39 @@ def _trigger_rule(policy: CleanupPolicy, dag: Any) -> str:
     return "all_done_setup_success" if fails_fast else "all_done"
 
 
-def _place_of(manifests: Iterable[ObjectStorageStagingManifest]) -> StagingPlace:
-    """Return the place of manifests that came from elsewhere; parts of one run are that run."""
-    places = list({StagingPlace(item.base_uri, item.run_id, item.part) for item in manifests})
+def _places_of(manifests: Iterable[ObjectStorageStagingManifest]) -> list[StagingPlace]:
+    """Return the places of manifests that came from elsewhere: just the parts that were given."""
+    places = sorted(
+        {StagingPlace(item.base_uri, item.run_id, item.part) for item in manifests},
+        key=lambda place: place.part or "",
+    )
     if not places:
         raise InvalidManifestError("There is no manifest to clean up after: the task that gives it returned none.")
-    if len(places) == 1:
-        return places[0]
-    return StagingPlace(places[0].base_uri, places[0].run_id)
+    runs = sorted({place.run_prefix for place in places})
+    if len(runs) > 1:
+        raise InvalidManifestError(
+            f"The manifests are of {len(runs)} runs ({', '.join(runs[:3])}). Nothing was deleted: one cleanup takes "
+            "one run."
+        )
+    return places
 
 
-def _must_agree(manifest: ObjectStorageStagingManifest, place: StagingPlace | None) -> None:
-    if (
-        place is None
-        or (manifest.base_uri, manifest.run_id) != (place.base_uri, place.run_id)
-        or place.part not in (None, manifest.part)
+def _refuse_whole_run_in_a_group(context: Context, places: list[StagingPlace]) -> None:
+    """In a mapped task group, each instance cleans its own part: never what the others still load."""
+    map_index = context["ti"].map_index
+    if map_index >= 0 and any(place.part != part_of(map_index) for place in places):
+        raise StagingGraphError(
+            f"This cleanup is instance {map_index} of a mapped task group, and the files are of a run that all "
+            "instances read. Nothing was deleted: put the cleanup behind the task group, or the stage into it."
+        )
+
+
+def _must_agree(manifest: ObjectStorageStagingManifest, places: list[StagingPlace]) -> None:
+    if not any(
+        (manifest.base_uri, manifest.run_id) == (place.base_uri, place.run_id) and place.part in (None, manifest.part)
+        for place in places
     ):
-        own = f"{place.base_uri}/{place.run_id}" if place else "no place that the stage announced"
+        own = places[0].run_prefix if places else "no place that the stage announced"
         raise InvalidManifestError(
             f"The manifest is one of {manifest.base_uri}/{manifest.run_id}, and this cleanup is for {own}. "
             "Nothing was deleted: give it the manifest of its own stage."

@@ -136,7 +136,9 @@ class ObjectStorageStageOperator(BaseOperator):
             client=hook.get_client(plan.base_uri),
             writer=writer_of(context, self.task_id, context["ti"].map_index),
         )
-        return service.stage_files(plan, rendered_files(self.files), content_type=self.content_type)
+        # The template of a task without a result renders to this text.
+        files = None if self.files == "None" else self.files
+        return service.stage_files(plan, rendered_files(files), content_type=self.content_type)
 
     def _plan(self, context: Context) -> ObjectStorageStagingPlan:
         ti = context["ti"]
@@ -155,11 +157,15 @@ class ObjectStorageStageOperator(BaseOperator):
 
     def _refuse_expanded_place(self) -> None:
         """All instances of a mapped stage share one run prefix, which one cleanup can then take."""
-        expand_input = getattr(self.dag.task_dict[self.task_id], "expand_input", None)
-        value = getattr(expand_input, "value", None)
+        mapped = self.dag.task_dict[self.task_id]
+        if not hasattr(mapped, "partial_kwargs"):
+            return
+        value = getattr(mapped.expand_input, "value", None)
         # expand() holds one mapping, expand_kwargs() one for each instance or an XCom that is not there yet.
         expanded = [value] if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else []
         names = [name for name in _SHARED_BY_ALL_INSTANCES if any(name in arguments for arguments in expanded)]
+        if not names and "base_uri" not in mapped.partial_kwargs:
+            names = ["base_uri"]  # it can only have come from the XCom that expand_kwargs() was given
         if names:
             raise StagingGraphError(
                 f"{self.task_id!r} is expanded over {', '.join(names)}, and its instances share one run prefix. "

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow.providers.common.compat.sdk import Context, XComArg, XComNotFound, conf
 
 from dpone_airflow.staging.evidence import StagingWriter
-from dpone_airflow.staging.plan import ObjectStorageStagingPlan
+from dpone_airflow.staging.plan import ObjectStorageStagingPlan, base_of
+from dpone_airflow.staging.run_id import default_run_id, safe_run_id
 from dpone_airflow.storage.errors import StagingGraphError
 
 #: The XCom's key. It is readable when the stage then fails, and no template is rendered twice.
@@ -24,7 +25,17 @@ class StagingPlace:
     run_id: str
     part: str | None = None
     conn_id: str | None = None
-    storage_options: Mapping[str, Any] | None = None
+    storage_options: Mapping[str, Any] | None = field(default=None, hash=False)
+
+    @property
+    def run_prefix(self) -> str:
+        """The run's prefix, with its trailing slash."""
+        return f"{self.base_uri}/{self.run_id}/"
+
+    @property
+    def prefix(self) -> str:
+        """The prefix of this place: the run's, or the part's in it."""
+        return self.run_prefix if self.part is None else f"{self.run_prefix}{self.part}/"
 
 
 def announce(context: Context, plan: ObjectStorageStagingPlan, conn_id: str | None, options: Any) -> None:
@@ -77,6 +88,27 @@ def announced_place(context: Context, stage: Any) -> StagingPlace | None:
             "task group."
         )
     return places[0]
+
+
+def place_by_arguments(context: Context, stage: Any) -> StagingPlace | None:
+    """Return where ``stage`` stages by its plain arguments, or None if they are templates.
+
+    Airflow clears a task's XComs at each try: after a try that staged and one that died before it
+    could say where, this is how the first one's files are found.
+    """
+    arguments = getattr(stage, "partial_kwargs", None) or vars(stage)
+    base_uri, run_id, conn_id = (arguments.get(name) for name in ("base_uri", "run_id", "conn_id"))
+    for value in (base_uri or "{{", run_id, conn_id):
+        if value is not None and not (isinstance(value, str) and "{{" not in value and "{%" not in value):
+            return None
+    ti = context["ti"]
+    return StagingPlace(
+        base_uri=str(base_of(base_uri)),
+        run_id=default_run_id(ti.dag_id, ti.run_id, stage.task_id) if run_id is None else safe_run_id(run_id),
+        part=part_of(ti.map_index),
+        conn_id=conn_id,
+        storage_options=arguments.get("storage_options"),
+    )
 
 
 def writer_of(context: Context, task_id: str, map_index: int) -> StagingWriter:

@@ -8,7 +8,7 @@ from typing import Any
 from dpone_airflow.staging.evidence import StagingEvidence, StagingWriter, refuse_nested_base
 from dpone_airflow.staging.plan import CleanupPolicy
 from dpone_airflow.storage.client import ObjectStorageClient, ObjectStorageObject, delete_incomplete
-from dpone_airflow.storage.errors import ClaimNotFoundError, DeleteIncompleteError, StorageError
+from dpone_airflow.storage.errors import ClaimNotFoundError, DeleteIncompleteError, StorageError, UnclaimedPrefixError
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,17 @@ def clean_up_run(
     policy: str,
     part: str | None = None,
     staged_by: StagingWriter | None = None,
+    must_be_claimed: bool = False,
     dry_run: bool = False,
 ) -> CleanupReport:
     """Apply ``policy`` to one run prefix, or to one part of it. When to call it is the caller's choice.
 
-    :param staged_by: the writer whose claim it must be; None takes any claim. With a writer, a
-        missing claim means that this stage never began to write, and nothing is deleted.
-    :raises ClaimNotFoundError: if no writer is given and nobody claimed the prefix.
+    :param staged_by: the writer whose claim it must be; None takes any claim.
+    :param must_be_claimed: False if the writer may never have begun to write; without a writer a
+        claim is always wanted.
+    :raises ClaimNotFoundError: if there must be a claim and is none.
     :raises ClaimedByAnotherWriterError: if somebody else than ``staged_by`` did.
-    :raises UnclaimedPrefixError: if another base's evidence lies in the prefix.
+    :raises UnclaimedPrefixError: if there are objects and no claim, or another base's evidence lies in the prefix.
     :raises DeleteIncompleteError: naming what is left; the evidence says it too.
     """
     policy = CleanupPolicy.of(policy)
@@ -63,16 +65,22 @@ def clean_up_run(
     prefix = f"{evidence.prefix}/"
     if policy is CleanupPolicy.RETAIN:
         return CleanupReport(policy, prefix, dry_run=dry_run)
-    owner = evidence.read_claim()
-    if owner is None:
-        if staged_by is None:
+    claim = evidence.read_claim()
+    if claim is None:
+        if staged_by is None or must_be_claimed:
             raise ClaimNotFoundError(
                 f"No stage has claimed {prefix} (there is no {evidence.claim_uri}), so nothing was deleted: "
-                "check base_uri and run_id."
+                "check base_uri, run_id and conn_id, and whether somebody removed the evidence."
+            )
+        stranger = next(iter(client.list_objects(evidence.prefix)), None)
+        if stranger is not None:
+            raise UnclaimedPrefixError(
+                f"{prefix} holds objects, e.g. {stranger.uri}, that this stage never claimed. Nothing was deleted: "
+                "look whose they are."
             )
         return CleanupReport(policy, prefix, dry_run=dry_run)
     if staged_by is not None:
-        evidence.check_owner(owner, staged_by)
+        evidence.check_owner(claim.writer, staged_by)
     found = list(client.list_objects(evidence.prefix))
     refuse_nested_base(evidence.prefix, found)
     report = CleanupReport(policy, prefix, len(found), sum(item.size_bytes for item in found), dry_run)

@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
 from dpone_airflow.staging.plan import EVIDENCE_FOLDER, ObjectStorageStagingPlan, base_of, run_prefix
@@ -59,9 +60,9 @@ class StagingWriter:
     map_index: int = -1
 
     @classmethod
-    def this_program(cls) -> StagingWriter:
-        """Return the running program on this host as a writer, for use without Airflow."""
-        return cls(deployment=socket.gethostname(), task_id=Path(sys.argv[0]).name)
+    def new(cls) -> StagingWriter:
+        """Return a writer that nobody else is, for use without Airflow; a retry must be given the same one."""
+        return cls(deployment=socket.gethostname(), dag_id=Path(sys.argv[0]).name, task_id=uuid4().hex)
 
     @property
     def of_whole_run(self) -> StagingWriter:
@@ -70,6 +71,14 @@ class StagingWriter:
 
     def __str__(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in asdict(self).items() if value not in ("", -1))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Who took a prefix, and what for."""
+
+    writer: StagingWriter
+    plan: dict[str, Any]
 
 
 class StagingEvidence:
@@ -100,15 +109,16 @@ class StagingEvidence:
         stranger = next(iter(self._client.list_objects(self.prefix)), None)
         if stranger is None and self._create_claim(writer, plan):
             return True
-        owner = self.read_claim()
-        if owner is None:
+        claim = self.read_claim()
+        if claim is None:
             if stranger is None:
                 raise ClaimError(f"{self.claim_uri} was made and removed again while this task began: run it again.")
             raise UnclaimedPrefixError(
                 f"{self.prefix}/ holds objects that no stage has claimed, e.g. {stranger.uri}. "
                 "Nothing was written or deleted: choose another base_uri or run_id, or move what is there."
             )
-        self.check_owner(owner, writer)
+        self.check_owner(claim.writer, writer)
+        self._check_plan(claim.plan, plan)
         return False
 
     def _create_claim(self, writer: StagingWriter, plan: dict[str, Any]) -> bool:
@@ -124,8 +134,22 @@ class StagingEvidence:
             return False
         return True
 
-    def read_claim(self) -> StagingWriter | None:
-        """Return who claimed the prefix, or None.
+    def _check_plan(self, claimed: dict[str, Any], plan: dict[str, Any]) -> None:
+        """Refuse to stage something else than what the prefix was claimed for.
+
+        Parts lie below the run prefix: a stage without parts would take them for leftovers.
+        """
+        different = [key for key in ("dataset", "table", "in_parts") if claimed.get(key) != plan.get(key)]
+        if different:
+            was = ", ".join(f"{key}={claimed.get(key)!r}" for key in different)
+            now = ", ".join(f"{key}={plan.get(key)!r}" for key in different)
+            raise ClaimedByAnotherWriterError(
+                f"{self.prefix}/ is claimed for something else ({was}); this stage has {now}. "
+                "Nothing was written or deleted: choose another run_id or base_uri."
+            )
+
+    def read_claim(self) -> Claim | None:
+        """Return the claim of the prefix, or None.
 
         :raises ClaimError: if the record isn't one of ours.
         """
@@ -134,7 +158,8 @@ class StagingEvidence:
         except ObjectNotFoundError:
             return None
         try:
-            return StagingWriter(**json.loads(text)["writer"])
+            record = json.loads(text)
+            return Claim(StagingWriter(**record["writer"]), dict(record["plan"]))
         except (ValueError, KeyError, TypeError) as error:
             raise ClaimError(
                 f"{self.claim_uri} is no claim that this dpone-airflow can read ({error!r}): nothing is touched below "
@@ -178,7 +203,8 @@ def claim_run(client: ObjectStorageClient, plan: ObjectStorageStagingPlan, write
     own = StagingEvidence(client, plan.base_uri, plan.run_id, plan.part)
     described = plan.to_dict()
     if described.pop("part", None) is not None:
-        StagingEvidence(client, plan.base_uri, plan.run_id).claim(writer.of_whole_run, described)
+        whole = StagingEvidence(client, plan.base_uri, plan.run_id)
+        whole.claim(writer.of_whole_run, described | {"in_parts": True})
     if not own.claim(writer, plan.to_dict()):
         refuse_nested_base(own.prefix, client.list_objects(own.prefix))
     return own

@@ -18,12 +18,14 @@ class ObjectStorageStagingService:
     """The contract: files in, a manifest out, and a cleanup that reaches just what was staged.
 
     :param client: the store.
-    :param writer: who stages; a retry must be the same one. By default this program on this host.
+    :param writer: who stages; a retry must be the same one, and ``cleanup`` then refuses the runs of
+        others. By default a writer that nobody else is, and a cleanup that takes any manifest.
     """
 
     def __init__(self, *, client: ObjectStorageClient, writer: StagingWriter | None = None) -> None:
         self._client = client
-        self._writer = writer or StagingWriter.this_program()
+        self._given_writer = writer
+        self._writer = writer or StagingWriter.new()
 
     def stage_files(
         self, plan: ObjectStorageStagingPlan, files: Files, *, content_type: str | None = None
@@ -50,6 +52,7 @@ class ObjectStorageStagingService:
         """Apply the manifest's policy to its own prefix, or its own part; return the objects deleted.
 
         :raises ClaimNotFoundError: if nobody claimed the prefix.
+        :raises ClaimedByAnotherWriterError: if this service was given a writer, and another one staged it.
         :raises DeleteIncompleteError: naming what could not be deleted.
         """
         report = clean_up_run(
@@ -58,6 +61,8 @@ class ObjectStorageStagingService:
             manifest.run_id,
             part=manifest.part,
             policy=manifest.cleanup_policy,
+            staged_by=self._given_writer,
+            must_be_claimed=True,
         )
         return report.deleted_objects
 

@@ -6,7 +6,7 @@ evidence and deletes included. No secret belongs here: options are template fiel
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dpone_airflow.storage.errors import InvalidOptionError
@@ -37,7 +37,7 @@ ALLOWED_OPTIONS: dict[ObjectStorageProvider, frozenset[str]] = {
 def checked_options(provider: ObjectStorageProvider, options: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return ``options`` as a dict.
 
-    :raises InvalidOptionError: if it is no mapping, or one isn't on the provider's list.
+    :raises InvalidOptionError: if it is no mapping, or one isn't on the provider's list or of its type.
     """
     if options is not None and not isinstance(options, Mapping):
         raise InvalidOptionError(f"storage_options is {type(options).__name__}: give a dict of options by name.")
@@ -48,4 +48,24 @@ def checked_options(provider: ObjectStorageProvider, options: Mapping[str, Any] 
             f"storage_options {', '.join(map(repr, unknown))} can't be given for {provider}: "
             f"it takes {', '.join(sorted(allowed))}."
         )
+    for name, value in (options or {}).items():
+        if not _KINDS.get(name, _is_text)(value):
+            raise InvalidOptionError(
+                f"storage_options {name!r} is {type(value).__name__}: {_TAKES.get(name, 'it takes text')}."
+            )
     return dict(options or {})
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(_is_text(key) and _is_text(text) for key, text in value.items())
+
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "BucketKeyEnabled": lambda value: isinstance(value, bool),
+    "tags": _is_texts,
+}
+_TAKES = {"BucketKeyEnabled": "it takes true or false", "tags": "it takes a dict of texts"}

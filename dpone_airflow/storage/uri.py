@@ -16,7 +16,9 @@ from dpone_airflow.storage.errors import InvalidUriError, redact
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 MAX_KEY_BYTES = 1024
 
-_BUCKET = re.compile(r"\$?[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+_BUCKET = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
+# Azure has containers such as $root and $web.
+_AZURE_CONTAINER = re.compile(r"\$?[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*", re.ASCII)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://", re.ASCII)
 _FORMS = "s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or azure://account/container/prefix"
@@ -88,7 +90,8 @@ class ObjectStorageUri:
             authority, _, path = path.partition("/")
         if not authority:
             raise InvalidUriError(f"{_shown(text)} names no bucket or container: write {_FORMS}.")
-        if not _BUCKET.fullmatch(authority):
+        names = _AZURE_CONTAINER if _PROVIDERS[scheme] is ObjectStorageProvider.AZURE_BLOB else _BUCKET
+        if not names.fullmatch(authority):
             raise InvalidUriError(
                 f"{_shown(text)} has a bucket or container name with characters that no store takes "
                 "(credentials, ports, queries and fragments don't belong into a URI here; put them "
@@ -153,7 +156,8 @@ def key_problem(key: str) -> str | None:
 
 def _shown(text: str) -> str:
     """Quote a refused URI without what may be a password or a token in it."""
-    scheme, separator, rest = re.split(r"[?#]", text, maxsplit=1)[0].rpartition("://")
-    if "@" in rest:
-        rest = "***@" + rest.rpartition("@")[2]
-    return repr(redact(f"{scheme}{separator}{rest}"))
+    before, at, after = text.rpartition("@")
+    if at:  # what stands before it may be a password, whatever characters it has
+        scheme, separator, _ = before.partition("://")
+        text = f"{scheme if separator else ''}{separator}***@{after}"
+    return repr(redact(re.split(r"[?#]", text, maxsplit=1)[0]))

@@ -213,6 +213,149 @@ def test_another_dags_run_is_deleted_by_name_and_must_be_claimed(
     assert "No stage has claimed" in task_log()
 
 
+def test_a_cleanup_that_can_not_find_the_claim_fails_and_does_not_say_zero_deleted(
+    run: RunDag, staged: Staged, task_log: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {"conn_type": "dpone_local_object_storage", "extra": {"root_dir": str(tmp_path / "other")}}
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps(other))
+    result = run(
+        """
+        stage = stage_task(files=FILES, cleanup_policy="delete_on_success")
+        cleanup = StagingCleanupOperator(task_id="cleanup", manifest=stage.output, conn_id="other")
+        load(stage.output) >> cleanup
+        """
+    )
+    assert result.tasks["cleanup"] == "failed"
+    assert result.state == "failed"
+    assert "check base_uri, run_id and conn_id" in task_log()
+    assert staged() == ["a.csv", "b.csv", "c.csv"]
+
+
+def test_what_an_earlier_try_staged_is_found_when_the_last_one_died_before_it_could_say_where(
+    run: RunDag, staged: Staged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow clears a task's XComs at each try."""
+    put_file = LocalObjectStorageClient.put_file
+
+    def put_all_but_c(self: Any, path: Any, uri: ObjectStorageUri, **options: Any) -> Any:
+        if uri.key.endswith("c.csv"):
+            monkeypatch.setattr("dpone_airflow.operators.stage.check_graph", die)
+            raise RuntimeError("the network went away")
+        return put_file(self, path, uri, **options)
+
+    def die(stage: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(LocalObjectStorageClient, "put_file", put_all_but_c)
+    result = run(
+        """
+        import datetime
+        stage = stage_task(
+            files=FILES, cleanup_policy="delete_always", retries=1, retry_delay=datetime.timedelta(0),
+        )
+        cleanup = StagingCleanupOperator(task_id="cleanup", manifest=stage.output)
+        load(stage.output) >> cleanup
+        """
+    )
+    assert (result.tasks["stage"], result.tasks["cleanup"]) == ("failed", "success")
+    assert result.xcoms["cleanup"]["deleted_objects"] == 2
+    assert staged() == []
+
+
+def test_of_some_parts_manifests_only_those_parts_are_deleted(run: RunDag, staged: Staged) -> None:
+    result = run(
+        """
+        stage = ObjectStorageStageOperator.partial(
+            task_id="stage", base_uri="s3://landing/orders", dataset="d", table="t", file_format="csv",
+            conn_id="emulator",
+        ).expand(files=[FILES + "/a.csv", FILES + "/b.csv", FILES + "/c.csv"])
+
+        @task
+        def some(manifests):
+            return [manifests[0], manifests[2]]
+        StagingCleanupOperator(
+            task_id="cleanup", manifest=some(stage.output), conn_id="emulator", cleanup_policy="delete_on_success",
+        )
+        """
+    )
+    assert result.xcoms["cleanup"]["deleted_objects"] == 2
+    assert staged() == ["map-00001/b.csv"]
+
+
+@pytest.mark.parametrize("place", ["", "base_uri='s3://landing/orders', run_id='r1',"])
+def test_in_a_mapped_group_no_instance_deletes_what_the_others_still_load(
+    run: RunDag, staged: Staged, task_log: Callable[[], str], place: str
+) -> None:
+    result = run(
+        f"""
+        stage = stage_task(files=FILES, run_id="r1", cleanup_policy="delete_on_success")
+
+        @task
+        def names():
+            return ["a.csv", "b.csv", "c.csv"]
+
+        @task_group
+        def one_file(name):
+            @task(task_id="load")
+            def load_one(name, manifest):
+                pass
+            cleanup = StagingCleanupOperator(task_id="cleanup", manifest=stage.output, {place})
+            load_one(name, stage.output) >> cleanup
+
+        one_file.expand(name=names())
+        """
+    )
+    assert [result.tasks[f"one_file.cleanup[{index}]"] for index in range(3)] == ["failed"] * 3
+    assert "put the cleanup behind the task group" in task_log()
+    assert staged() == ["a.csv", "b.csv", "c.csv"]
+
+
+def test_default_args_for_the_stage_do_not_lead_the_cleanup_elsewhere(run: RunDag, staged: Staged) -> None:
+    result = run(
+        """
+        stage = ObjectStorageStageOperator(
+            task_id="stage", files=FILES, dataset="d", table="t", file_format="csv", cleanup_policy="delete_on_success",
+        )
+        cleanup = StagingCleanupOperator(task_id="cleanup", manifest=stage.output)
+        load(stage.output) >> cleanup
+        """,
+        dag_arguments="default_args={'base_uri': 's3://landing/orders', 'conn_id': 'emulator'}",
+    )
+    assert result.xcoms["cleanup"]["deleted_objects"] == 3
+    assert staged() == []
+
+
+def test_a_cleanup_that_retains_needs_no_store(run: RunDag, staged: Staged) -> None:
+    result = run(
+        """
+        stage = stage_task(files=FILES, cleanup_policy="retain")
+        cleanup = StagingCleanupOperator(task_id="cleanup", manifest=stage.output, conn_id="not_defined_anywhere")
+        load(stage.output) >> cleanup
+        """
+    )
+    assert result.state == "success"
+    assert result.xcoms["cleanup"]["prefix"].startswith(BASE)
+    assert len(staged()) == 3
+
+
+def test_expand_kwargs_from_a_task_may_not_bring_the_place(
+    run: RunDag, staged: Staged, task_log: Callable[[], str]
+) -> None:
+    result = run(
+        """
+        @task
+        def arguments():
+            return [{"files": FILES, "base_uri": "s3://landing/orders"}]
+        ObjectStorageStageOperator.partial(
+            task_id="stage", dataset="d", table="t", file_format="csv", conn_id="emulator",
+        ).expand_kwargs(arguments())
+        """
+    )
+    assert result.state == "failed"
+    assert "is expanded over base_uri" in task_log()
+    assert staged() == []
+
+
 def test_a_retry_of_the_same_try_stages_again_without_strays(
     run: RunDag, staged: Staged, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

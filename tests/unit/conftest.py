@@ -1,18 +1,13 @@
-"""What the unit tests share: an Airflow home of their own, a store in a directory, and files to stage."""
+"""What the unit tests share: a store in a directory, a plan, and files to stage."""
 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-
-# Airflow reads these when it is first imported, and would write its configuration into the home directory.
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="dpone-unit-"))
-os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 
 from dpone_airflow.staging import ObjectStorageStagingPlan, ObjectStorageStagingService, StagingWriter
 from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageUri

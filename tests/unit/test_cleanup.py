@@ -140,7 +140,9 @@ def test_a_run_that_nobody_claimed_is_an_error_and_never_zero_deleted(
 ) -> None:
     client.put_bytes(b"live", ObjectStorageUri.parse(f"{BASE}/run/live.csv"))
     before = stored()
-    with pytest.raises(ClaimNotFoundError, match=rf"No stage has claimed {BASE}/{run_id}/ .*check base_uri and run_id"):
+    with pytest.raises(
+        ClaimNotFoundError, match=rf"No stage has claimed {BASE}/{run_id}/ .*check base_uri, run_id and conn_id"
+    ):
         clean_up_run(client, BASE, run_id, policy="delete_always")
     assert stored() == before
 
@@ -148,8 +150,18 @@ def test_a_run_that_nobody_claimed_is_an_error_and_never_zero_deleted(
 def test_a_stage_that_never_began_has_nothing_to_clean_up(
     client: LocalObjectStorageClient, stored: Stored, writer: StagingWriter
 ) -> None:
-    client.put_bytes(b"live", ObjectStorageUri.parse(f"{RUN}/live.csv"))
     assert clean_up_run(client, BASE, "run-1", policy="delete_always", staged_by=writer).deleted_objects == 0
+    with pytest.raises(ClaimNotFoundError):
+        clean_up_run(client, BASE, "run-1", policy="delete_always", staged_by=writer, must_be_claimed=True)
+    assert stored() == []
+
+
+def test_what_a_stage_never_claimed_is_not_deleted_and_never_called_nothing(
+    client: LocalObjectStorageClient, stored: Stored, writer: StagingWriter
+) -> None:
+    client.put_bytes(b"live", ObjectStorageUri.parse(f"{RUN}/live.csv"))
+    with pytest.raises(UnclaimedPrefixError, match=r"live\.csv, that this stage never claimed"):
+        clean_up_run(client, BASE, "run-1", policy="delete_always", staged_by=writer)
     assert stored() == [f"{RUN}/live.csv"]
 
 
@@ -283,6 +295,7 @@ def test_what_is_left_is_named_even_when_the_evidence_can_not_be_written(client:
     with pytest.raises(DeleteIncompleteError) as failed:
         clean_up_run(ReadOnly(root_dir=client.root_dir), BASE, "run-1", policy="delete_always")
     assert failed.value.left == LEFT
+    assert any(str(CLEANUP_RECORD) in note for note in failed.value.__notes__)
 
 
 @pytest.mark.usefixtures("staged")

@@ -90,7 +90,7 @@ def test_the_same_writer_may_claim_again_and_the_first_claim_stays(
     first = client.stat(evidence.claim_uri)
     evidence.claim(writer, {"try": 2})
     assert client.stat(evidence.claim_uri) == first
-    assert evidence.read_claim() == writer
+    assert evidence.read_claim().writer == writer
 
 
 def test_the_same_writer_may_claim_again_when_it_has_staged_something(
@@ -123,7 +123,7 @@ def test_anybody_else_is_refused_and_both_are_named(
     assert "dag_id='daily', dag_run_id='manual__1', task_id='stage'" in str(refused.value)
     assert "s3://lake/staging/run-1/" in str(refused.value)
     assert stored() == before
-    assert evidence.read_claim() == writer
+    assert evidence.read_claim().writer == writer
 
 
 def test_objects_that_nobody_claimed_are_named_and_left_alone(
@@ -141,7 +141,7 @@ def test_a_neighbour_with_a_longer_name_is_no_object_of_this_run(
     client.put_bytes(b"live", ObjectStorageUri.parse("s3://lake/staging/run-10/live.csv"))
     client.put_bytes(b"live", ObjectStorageUri.parse("s3://lake/staging/run-1.csv"))
     evidence.claim(writer, {})
-    assert evidence.read_claim() == writer
+    assert evidence.read_claim().writer == writer
 
 
 def test_of_many_writers_at_once_one_gets_the_prefix(client: LocalObjectStorageClient, writer: StagingWriter) -> None:
@@ -163,7 +163,7 @@ def test_of_many_writers_at_once_one_gets_the_prefix(client: LocalObjectStorageC
             (winner,) = [index for index in pool.map(claim, range(threads)) if index is not None]
             owner = StagingEvidence(client, "s3://lake/staging", run_id).read_claim()
             assert owner is not None
-            assert owner.task_id == f"stage_{winner}"
+            assert owner.writer.task_id == f"stage_{winner}"
 
 
 def test_a_claim_whose_answer_was_lost_is_known_as_our_own(
@@ -178,7 +178,7 @@ def test_a_claim_whose_answer_was_lost_is_known_as_our_own(
 
     lossy = StagingEvidence(AnswerLost(root_dir=client.root_dir), "s3://lake/staging", "run-1")
     lossy.claim(writer, {})
-    assert evidence.read_claim() == writer
+    assert evidence.read_claim().writer == writer
 
 
 def test_a_claim_that_vanishes_while_it_is_made_is_an_error_and_no_right_to_write(
@@ -221,6 +221,14 @@ def test_a_claim_that_can_not_be_read_is_nobodys_to_take(
         with pytest.raises(ClaimError, match=r"_run\.json is no claim that this dpone-airflow can read"):
             ask()
     assert client.get_bytes(evidence.claim_uri) == content
+
+
+@pytest.mark.parametrize("change", [{"file_format": "tsv"}, {"compression": "gzip"}, {"cleanup_policy": "retain"}])
+def test_a_corrected_dag_may_be_cleared_and_run_again(
+    client: LocalObjectStorageClient, writer: StagingWriter, make_plan: MakePlan, change: dict[str, str]
+) -> None:
+    claim_run(client, make_plan(), writer)
+    claim_run(client, make_plan(**change), writer)
 
 
 def test_a_part_claims_the_whole_run_for_its_task_and_its_own_part_for_itself(
@@ -273,9 +281,9 @@ def test_the_last_cleanup_is_recorded(client: LocalObjectStorageClient, evidence
     assert "left" not in written
 
 
-def test_a_program_on_this_host_is_a_writer_too() -> None:
-    writer = StagingWriter.this_program()
-    assert writer == StagingWriter.this_program()
+def test_without_airflow_every_writer_is_another() -> None:
+    writer = StagingWriter.new()
+    assert writer != StagingWriter.new()
     assert writer.deployment
     assert writer.task_id
     assert writer.map_index == -1

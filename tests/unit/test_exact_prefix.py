@@ -16,7 +16,7 @@ from dpone_airflow.staging import (
 )
 from dpone_airflow.staging.exact_prefix import enforce_exact_prefix
 from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageUri
-from dpone_airflow.storage.errors import DeleteIncompleteError, PrefixMismatchError
+from dpone_airflow.storage.errors import DeleteIncompleteError, PrefixMismatchError, UnclaimedPrefixError
 
 Stored = Callable[..., list[str]]
 
@@ -87,15 +87,27 @@ def test_an_object_that_somebody_overwrote_is_named(
         enforce_exact_prefix(client, manifest)
 
 
+def test_the_runs_of_a_base_that_came_to_lie_in_the_prefix_meanwhile_are_no_strays(
+    client: LocalObjectStorageClient, manifest: ObjectStorageStagingManifest, stored: Stored
+) -> None:
+    for name in ("_manifests/inner/_run.json", "inner/theirs.csv"):
+        client.put_bytes(b"x", manifest.prefix.child(name))
+    before = stored()
+    with pytest.raises(UnclaimedPrefixError, match="is also the base of other runs"):
+        enforce_exact_prefix(client, manifest)
+    assert stored() == before
+
+
+@pytest.mark.parametrize(("wrong", "said"), [(5, "is missing. Something"), (8, "is missing and 3 more. Something")])
 def test_five_of_many_are_named(
-    client: LocalObjectStorageClient, make_plan: Callable[..., ObjectStorageStagingPlan]
+    client: LocalObjectStorageClient, make_plan: Callable[..., ObjectStorageStagingPlan], wrong: int, said: str
 ) -> None:
     plan = make_plan()
     missing = [
         ObjectStorageStagingObject(str(plan.prefix.child(f"{number}.csv")), f"{number}.csv", 1, "0" * 64)
-        for number in range(8)
+        for number in range(wrong)
     ]
-    with pytest.raises(PrefixMismatchError, match="and 3 more") as refused:
+    with pytest.raises(PrefixMismatchError, match=said) as refused:
         enforce_exact_prefix(client, ObjectStorageStagingManifest.of(plan, missing))
     assert str(refused.value).count("is missing") == 5
     assert refused.value.uri == "s3://lake/staging/run-1"

@@ -325,7 +325,13 @@ def test_all_that_an_author_would_template_is_templated() -> None:
         "content_type",
         "storage_options",
     }
-    assert set(StagingCleanupOperator.template_fields) == {"manifest", "base_uri", "run_id", "conn_id", "storage_options"}
+    assert set(StagingCleanupOperator.template_fields) == {
+        "manifest",
+        "base_uri",
+        "run_id",
+        "conn_id",
+        "storage_options",
+    }
 
 
 def test_the_stage_comes_after_the_task_whose_output_are_its_files(dag: DAG) -> None:

@@ -52,3 +52,27 @@ def test_another_providers_option_is_refused(provider: ObjectStorageProvider) ->
 def test_what_is_no_mapping_is_refused(options: object) -> None:
     with pytest.raises(InvalidOptionError, match="storage_options"):
         checked_options(ObjectStorageProvider.S3, options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("provider", "options", "said"),
+    [
+        (ObjectStorageProvider.S3, {"BucketKeyEnabled": "yes"}, "'BucketKeyEnabled' is str: it takes true or false"),
+        (ObjectStorageProvider.S3, {"ACL": True}, "'ACL' is bool: it takes text"),
+        (ObjectStorageProvider.S3, {"SSEKMSKeyId": None}, "'SSEKMSKeyId' is NoneType: it takes text"),
+        (ObjectStorageProvider.S3, {"StorageClass": " "}, "'StorageClass' is str: it takes text"),
+        (ObjectStorageProvider.GCS, {"user_project": 7}, "'user_project' is int: it takes text"),
+        (ObjectStorageProvider.AZURE_BLOB, {"tags": "team=sales"}, "'tags' is str: it takes a dict of texts"),
+        (ObjectStorageProvider.AZURE_BLOB, {"tags": {"team": 7}}, "'tags' is dict: it takes a dict of texts"),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_refused(
+    provider: ObjectStorageProvider, options: dict[str, object], said: str
+) -> None:
+    with pytest.raises(InvalidOptionError) as refused:
+        checked_options(provider, options)
+    assert said in str(refused.value)
+
+
+def test_a_switch_is_true_or_false() -> None:
+    assert checked_options(ObjectStorageProvider.S3, {"BucketKeyEnabled": True}) == {"BucketKeyEnabled": True}

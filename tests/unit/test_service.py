@@ -22,6 +22,7 @@ from dpone_airflow.staging import (
     StagingWriter,
 )
 from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageObject, ObjectStorageUri
+from dpone_airflow.storage.budget import ByteBudget
 from dpone_airflow.storage.errors import (
     BucketNotFoundError,
     ClaimedByAnotherWriterError,
@@ -40,7 +41,6 @@ from dpone_airflow.storage.errors import (
     StorageError,
     UnclaimedPrefixError,
 )
-from dpone_airflow.storage.parts import MIB
 
 MakePlan = Callable[..., ObjectStorageStagingPlan]
 Stored = Callable[..., list[str]]
@@ -206,10 +206,56 @@ def test_files_are_sent_several_at_a_time_and_no_more_than_asked(
 def test_a_program_without_airflow_is_a_writer_of_its_own(
     client: LocalObjectStorageClient, make_plan: MakePlan, write: WriteFile
 ) -> None:
-    for _ in range(2):
-        ObjectStorageStagingService(client=client).stage_files(make_plan(), write("a.csv"))
+    service = ObjectStorageStagingService(client=client)
+    manifest = service.stage_files(make_plan(), write("a.csv"))
+    service.stage_files(make_plan(), write("a.csv"))
+    with pytest.raises(ClaimedByAnotherWriterError):
+        ObjectStorageStagingService(client=client).stage_files(make_plan(), write("b.csv"))
+    assert ObjectStorageStagingService(client=client).cleanup(manifest) == 1
     claim = json.loads(client.get_bytes(ObjectStorageUri.parse(f"{EVIDENCE}/_run.json")))
     assert claim["writer"]["deployment"] == socket.gethostname()
+
+
+def test_a_service_with_a_writer_does_not_clean_up_after_another(
+    service: ObjectStorageStagingService,
+    client: LocalObjectStorageClient,
+    writer: StagingWriter,
+    make_plan: MakePlan,
+    write: WriteFile,
+    stored: Stored,
+) -> None:
+    manifest = service.stage_files(make_plan(), write("a.csv"))
+    before = stored()
+    with pytest.raises(ClaimedByAnotherWriterError):
+        ObjectStorageStagingService(client=client, writer=replace(writer, dag_id="other")).cleanup(manifest)
+    assert stored() == before
+
+
+@pytest.mark.parametrize("other", [{"table": "customers"}, {"dataset": "hr"}])
+def test_a_prefix_is_for_one_table_even_for_its_own_writer(
+    service: ObjectStorageStagingService, make_plan: MakePlan, write: WriteFile, stored: Stored, other: dict[str, str]
+) -> None:
+    service.stage_files(make_plan(), write("a.csv"))
+    before = stored()
+    with pytest.raises(ClaimedByAnotherWriterError, match="is claimed for something else"):
+        service.stage_files(make_plan(**other), write("b.csv"))
+    assert stored() == before
+
+
+@pytest.mark.parametrize(("first", "second"), [("map-00000", None), (None, "map-00000")])
+def test_parts_and_a_whole_run_never_mix(
+    service: ObjectStorageStagingService,
+    make_plan: MakePlan,
+    write: WriteFile,
+    stored: Stored,
+    first: str | None,
+    second: str | None,
+) -> None:
+    service.stage_files(make_plan(part=first), write("a.csv"))
+    before = stored()
+    with pytest.raises(ClaimedByAnotherWriterError, match="in_parts"):
+        service.stage_files(make_plan(part=second), write("b.csv"))
+    assert stored() == before
 
 
 # Retries, and others.
@@ -478,29 +524,24 @@ def test_what_is_no_path_is_an_error(
     refused(service, make_plan(), files, stored, InvalidInputError, "files")
 
 
-@pytest.mark.parametrize("part_bytes", [8 * MIB, MIB], ids=["in one request", "in parts"])
+@pytest.mark.parametrize("part_bytes", [1000, 10], ids=["in one request", "in parts"])
 def test_a_file_that_changes_while_it_is_staged_is_an_error_and_no_object(
     client: LocalObjectStorageClient, make_plan: MakePlan, write: WriteFile, stored: Stored, part_bytes: int
 ) -> None:
-    path = write("a.csv", b"x" * 6 * MIB)
-    staged = threading.Event()
+    path = write("a.csv", b"x" * 100)
 
-    def keep_writing() -> None:
-        with path.open("ab", buffering=0) as file:
-            while not staged.is_set():
-                file.write(b"x")
+    class SomebodyStillWrites(ByteBudget):
+        """Memory is asked for when the file is open and not read yet."""
 
-    somebody = threading.Thread(target=keep_writing, daemon=True)
-    somebody.start()
-    try:
-        service = ObjectStorageStagingService(
-            client=LocalObjectStorageClient(root_dir=client.root_dir, part_bytes=part_bytes)
-        )
-        with pytest.raises(SourceFileChangedError, match=r"a\.csv changed while it was staged"):
-            service.stage_files(make_plan(), path)
-    finally:
-        staged.set()
-        somebody.join(10)
+        def take(self, size: int) -> None:
+            with path.open("ab") as file:
+                file.write(b"more")
+            super().take(size)
+
+    changing = LocalObjectStorageClient(root_dir=client.root_dir, part_bytes=part_bytes)
+    changing._budget = SomebodyStillWrites(part_bytes)
+    with pytest.raises(SourceFileChangedError, match=r"a\.csv changed while it was staged"):
+        ObjectStorageStagingService(client=changing).stage_files(make_plan(), path)
     assert stored() == [f"{EVIDENCE}/_run.json"]
 
 

@@ -12,7 +12,7 @@ from dpone_airflow.storage import ObjectStorageProvider, ObjectStorageUri
 from dpone_airflow.storage.errors import InvalidUriError
 from dpone_airflow.storage.uri import MAX_KEY_BYTES
 
-BUCKETS = st.from_regex(r"[a-z0-9][a-z0-9.-]{2,20}", fullmatch=True)
+BUCKETS = st.from_regex(r"[a-z0-9][a-z0-9.-]{2,20}[a-z0-9]", fullmatch=True)
 # What may stand in one segment of a key: any text but control characters, / ? # and the backslash.
 SEGMENTS = st.text(
     st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="/?#\\"), min_size=1, max_size=20
@@ -104,6 +104,9 @@ def test_any_text_is_a_uri_or_an_invalid_uri_error(text: str) -> None:
         ("s3://buck et/key", "no store takes"),
         ("s3://bücket/key", "no store takes"),
         ("s3://../key", "no store takes"),
+        ("s3://bucket./key", "no store takes"),
+        ("s3://-bucket/key", "no store takes"),
+        ("s3://$web/key", "no store takes"),
         ("s3://bucket?versionId=1", "no store takes"),
         ("s3://bucket/key?versionId=1", "'?'"),
         ("s3://bucket/key#part", "'#'"),
