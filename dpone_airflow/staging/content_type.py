@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from mimetypes import MimeTypes
+
+from dpone_airflow.storage.errors import InvalidPlanError
 
 # Python's own table only: what a worker's /etc/mime.types adds would make workers differ.
 _TYPES = MimeTypes()
@@ -19,6 +22,20 @@ for _ending, _type in {
 # in passing, and its checksum would no longer be that of what they see.
 _COMPRESSED = {".lz4": "application/x-lz4", ".snappy": "application/x-snappy", ".zst": "application/zstd"}
 _ENCODED = {"bzip2": "application/x-bzip2", "gzip": "application/gzip", "xz": "application/x-xz"}
+
+
+# What an HTTP header takes.
+_HEADER_TEXT = re.compile(r"[\x21-\x7e][\x20-\x7e]*", re.ASCII)
+
+
+def checked_content_type(content_type: str | None) -> str | None:
+    """Return ``content_type`` if it can be sent; None stays None.
+
+    :raises InvalidPlanError: if it is blank, no text, or has characters that no header takes.
+    """
+    if content_type is not None and not (isinstance(content_type, str) and _HEADER_TEXT.fullmatch(content_type)):
+        raise InvalidPlanError(f"content_type is {content_type!r}: write one such as 'text/csv', or leave it out.")
+    return content_type
 
 
 def guess_content_type(file_name: str) -> str | None:

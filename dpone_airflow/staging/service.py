@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from dpone_airflow.staging.cleanup import clean_up_run
-from dpone_airflow.staging.content_type import guess_content_type
+from dpone_airflow.staging.content_type import checked_content_type, guess_content_type
 from dpone_airflow.staging.evidence import StagingWriter, claim_run
 from dpone_airflow.staging.exact_prefix import enforce_exact_prefix
 from dpone_airflow.staging.manifest import ObjectStorageStagingManifest, ObjectStorageStagingObject
@@ -38,6 +38,7 @@ class ObjectStorageStagingService:
         :raises ClaimError: if the prefix is somebody else's.
         :raises StorageError: if the store refuses or fails.
         """
+        checked_content_type(content_type)
         sources = find_sources(files)
         for source in sources:
             plan.uri_of(source.file_name)  # every key is safe before the first byte moves

@@ -11,7 +11,7 @@ from dpone_airflow.storage.client import (
     BaseObjectStorageClient,
     ObjectStorageObject,
 )
-from dpone_airflow.storage.errors import MissingExtraError, ObjectNotFoundError, StorageError
+from dpone_airflow.storage.errors import MissingExtraError, ObjectNotFoundError
 from dpone_airflow.storage.etag import normalise_etag
 from dpone_airflow.storage.hashing import HashingReader
 from dpone_airflow.storage.options import checked_options
@@ -140,16 +140,13 @@ class GCSObjectStorageClient(BaseObjectStorageClient):
 
     def _delete_batch(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
         bucket = self._bucket(anywhere)
-        first = replace(anywhere, key=keys[0])
-        try:
-            with (
-                self._calling(f"delete {len(keys)} objects, the first of them", first),
-                self._gcs.batch(raise_exception=False) as batch,
-            ):
-                for key in keys:
-                    bucket.delete_blob(key)
-        except ValueError as error:
-            raise StorageError(f"The answer to a batch of deletes is none: {error}.", uri=str(first)) from error
+        action = f"delete {len(keys)} objects, the first of them"
+        with (
+            self._calling(action, replace(anywhere, key=keys[0])),
+            self._gcs.batch(raise_exception=False) as batch,
+        ):
+            for key in keys:
+                bucket.delete_blob(key)
         # Google's own sample of batched deletes reads the single results from this attribute.
         # https://cloud.google.com/storage/docs/samples/storage-batch-request
         answers = batch._responses
@@ -178,7 +175,8 @@ class GCSObjectStorageClient(BaseObjectStorageClient):
         from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
         from requests.exceptions import RequestException
 
-        return (GoogleAPIError, GoogleAuthError, DataCorruption, InvalidResponse, RequestException)
+        # The SDK itself says with a ValueError that it can't use a name or an option, or read an answer.
+        return (GoogleAPIError, GoogleAuthError, DataCorruption, InvalidResponse, RequestException, ValueError)
 
     def _describe(self, error: Any) -> tuple[int | None, str, str]:
         name = type(error).__name__

@@ -148,7 +148,7 @@ def test_parts_share_a_run_and_are_cleaned_apart(
     with pytest.raises(ClaimedByAnotherWriterError):
         service(client, StagingWriter("test", "dag", "run", "other", 2)).stage_files(plan(base, part="map-00002"), tree)
 
-    assert service(client).cleanup(parts[0]) == 1
+    assert service(client, StagingWriter("test", "dag", "run", "stage", 0)).cleanup(parts[0]) == 1
     assert [str(uri) for uri in client.list_prefix(base.child("run-1"))] == [parts[1].objects[0].uri]
     whole = clean_up_run(client, str(base), "run-1", policy="delete_always", staged_by=WRITER)
     assert whole.deleted_objects == 1

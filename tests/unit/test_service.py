@@ -258,6 +258,15 @@ def test_parts_and_a_whole_run_never_mix(
     assert stored() == before
 
 
+@pytest.mark.parametrize("content_type", ["", " ", "a\nb", "text/ü", 5])
+def test_a_content_type_that_no_header_takes_moves_nothing(
+    service: ObjectStorageStagingService, make_plan: MakePlan, write: WriteFile, stored: Stored, content_type: Any
+) -> None:
+    with pytest.raises(InvalidPlanError, match="content_type is"):
+        service.stage_files(make_plan(), write("a.csv"), content_type=content_type)
+    assert stored() == []
+
+
 # Retries, and others.
 
 
