@@ -25,8 +25,8 @@ def rendered_files(files: Any) -> list[str | os.PathLike[str]]:
     if isinstance(files, os.PathLike):
         return [files]
     if isinstance(files, str):
-        listed = _literal(files) if files.lstrip().startswith("[") else None
-        return [files] if listed is None else rendered_files(listed)
+        listed = _literal(files) if files.lstrip().startswith(("[", "(")) else None
+        return rendered_files(listed) if isinstance(listed, (list, tuple)) else [files]
     if isinstance(files, Mapping) or not isinstance(files, Iterable):
         raise InvalidInputError(
             f"files is {type(files).__name__}: give a path, a glob, a directory, or a list of them."

@@ -219,7 +219,7 @@ class ObjectStorageStagingManifest:
             raise InvalidManifestError(f"This is no manifest of a stage: {error}") from error
         if plan.base_uri != self.base_uri:
             raise InvalidManifestError(f"base_uri is {self.base_uri!r}: write {plan.base_uri!r}.")
-        if plan.provider is not self.provider:
+        if plan.provider != self.provider:
             raise InvalidManifestError(
                 f"provider is {str(self.provider)!r} and base_uri {self.base_uri!r} is one of {str(plan.provider)!r}: "
                 "they must agree."

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Protocol, runtime_checkable
+from uuid import uuid4
 
 from dpone_airflow.storage.budget import ByteBudget
 from dpone_airflow.storage.errors import (
@@ -180,9 +180,9 @@ class BaseObjectStorageClient(ABC):
     def get_file(self, uri: ObjectStorageUri, path: str | os.PathLike[str]) -> ObjectStorageObject:
         self.check(uri)
         target = Path(path)
-        handle, unfinished = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
+        unfinished = target.parent / f".{target.name[:100]}.{uuid4().hex}"
         try:
-            with os.fdopen(handle, "wb") as file:
+            with open(unfinished, "xb") as file:
                 found = self._download(uri, file)
             with HashingReader(unfinished) as reader:
                 while reader.read(self.part_bytes):
@@ -197,9 +197,8 @@ class BaseObjectStorageClient(ABC):
                     uri=str(uri),
                 )
             os.replace(unfinished, target)
-        except BaseException:
-            os.unlink(unfinished)
-            raise
+        finally:
+            unfinished.unlink(missing_ok=True)
         return ObjectStorageObject(uri, size, digest, found.content_type, found.etag)
 
     def exists(self, uri: ObjectStorageUri) -> bool:

@@ -121,3 +121,8 @@ def test_a_long_text_is_not_repeated_whole() -> None:
     with pytest.raises(InvalidManifestError) as refused:
         rendered_manifests("x" * 10_000)
     assert len(str(refused.value)) < 300
+
+
+def test_a_tuple_survives_being_rendered_to_text() -> None:
+    assert rendered_files("('/a', '/b')") == ["/a", "/b"]
+    assert rendered_files("(1)") == ["(1)"]
