@@ -1,0 +1,1 @@
+"""What runs in a process of its own for each measurement: one module a peer that is a Python library."""
