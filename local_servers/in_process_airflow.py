@@ -63,7 +63,10 @@ def load_dags(path: Path) -> ModuleType:
 
 def run_dag(dag: Any, *, conf: Mapping[str, Any] | None = None) -> RunResult:
     """Run a DAG of the DAGs folder to its end with ``dag.test()``."""
-    run = dag.test(run_conf=dict(conf) if conf else None)
+    return _result(dag.test(run_conf=dict(conf) if conf else None))
+
+
+def _result(run: Any) -> RunResult:
     states: dict[str, str] = {}
     xcoms: dict[str, Any] = {}
     for ti in run.get_task_instances():

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from dpone_airflow.hooks.local import LocalObjectStorageHook
 from dpone_airflow.hooks.local_form import CONNECTION_TYPE as LOCAL
+from dpone_airflow.staging.choices import Engine, check_choice
 from dpone_airflow.storage.client import DEFAULT_MAX_CONCURRENCY, ObjectStorageClient
-from dpone_airflow.storage.errors import ConnectionMismatchError, MissingExtraError
+from dpone_airflow.storage.concurrency import checked_max_concurrency
+from dpone_airflow.storage.errors import ConnectionMismatchError, EngineNotUsableError, MissingExtraError
 from dpone_airflow.storage.options import checked_options
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 
-ClientBuilder: TypeAlias = "Callable[[str, Mapping[str, Any], int], ObjectStorageClient]"
+log = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    from dpone_airflow.hooks.obstore_settings import ObstoreUpload
+    from dpone_airflow.storage.uploader import Uploader
 
 _DEFAULT_CONNECTIONS = {
     ObjectStorageProvider.S3: "aws_default",
@@ -39,6 +46,11 @@ class ObjectStorageHook(BaseHook):
         ``wasb_default``, as the URI's scheme asks.
     :param storage_options: what a connection can't hold, see ``dpone_airflow.storage.options``.
     :param max_concurrency: files, or parts of a file, sent at the same time.
+    :param engine: what uploads. ``auto`` takes obstore where it honours every setting of the
+        connection and else the cloud's SDK, saying so in one log line; ``obstore`` is an error in
+        that case; ``sdk`` never takes it.
+    :param store_check: whether the store is given a checksum of every byte, to check it.
+    :raises InvalidOptionError: for another ``engine`` or ``max_concurrency``.
     """
 
     def __init__(
@@ -47,12 +59,17 @@ class ObjectStorageHook(BaseHook):
         storage_options: Mapping[str, Any] | None = None,
         *,
         max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
+        engine: Engine = "auto",
+        store_check: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_choice("engine", engine)
         self.conn_id = conn_id
         self.storage_options = storage_options
-        self.max_concurrency = max_concurrency
+        self.max_concurrency = checked_max_concurrency(max_concurrency)
+        self.engine = engine
+        self.store_check = store_check
 
     def get_client(self, base_uri: str) -> ObjectStorageClient:
         """Return the client for ``base_uri``.
@@ -61,6 +78,7 @@ class ObjectStorageHook(BaseHook):
         :raises InvalidOptionError: for a storage option outside the allow-list.
         :raises ConnectionMismatchError: if the connection isn't of the URI's kind or account.
         :raises MissingExtraError: if the cloud's provider isn't installed.
+        :raises EngineNotUsableError: with ``engine="obstore"``, if obstore can't honour the connection.
         """
         uri = ObjectStorageUri.parse(base_uri)
         options = checked_options(uri.provider, self.storage_options)
@@ -74,9 +92,11 @@ class ObjectStorageHook(BaseHook):
                 f"{uri} needs a connection of type {wanted!r} (or {LOCAL!r}), and {conn_id!r} is of type "
                 f"{conn_type!r}: name the right conn_id or correct base_uri."
             )
-        client = _BUILDERS[uri.provider](conn_id, options, self.max_concurrency)
-        client.check(uri)
-        return client
+        if uri.provider is ObjectStorageProvider.S3:
+            return self._s3_client(conn_id, options, uri)
+        if uri.provider is ObjectStorageProvider.GCS:
+            return self._gcs_client(conn_id, options)
+        return self._azure_client(conn_id, options, uri)
 
     def _connection_type(self, conn_id: str, provider: ObjectStorageProvider) -> str | None:
         try:
@@ -88,52 +108,113 @@ class ObjectStorageHook(BaseHook):
             raise
         return conn_type
 
+    def _s3_client(self, conn_id: str, options: Mapping[str, Any], uri: ObjectStorageUri) -> ObjectStorageClient:
+        try:
+            from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+            from botocore.config import Config
+        except ImportError as error:
+            raise MissingExtraError("s3", "s3:// URIs") from error
+        from dpone_airflow.storage.s3 import S3ObjectStorageClient
 
-def _s3_client(conn_id: str, options: Mapping[str, Any], max_concurrency: int) -> ObjectStorageClient:
-    try:
-        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-        from botocore.config import Config
-    except ImportError as error:
-        raise MissingExtraError("s3", "s3:// URIs") from error
-    from dpone_airflow.storage.s3 import S3ObjectStorageClient
+        hook = S3Hook(aws_conn_id=conn_id)
+        own = hook.config
+        # A file in parts has several requests under way at once.
+        needs: dict[str, Any] = {"max_pool_connections": max(own.max_pool_connections, 2 * self.max_concurrency)}
+        if hook.conn_config.get_service_endpoint_url(service_name="s3"):
+            # Not every store that speaks S3 knows boto3's newer default checksums; uploads carry their
+            # own SHA-256 all the same. What the connection's config_kwargs say wins.
+            for setting in ("request_checksum_calculation", "response_checksum_validation"):
+                needs[setting] = getattr(own, setting, None) or "when_required"
+        client = hook.get_client_type(config=own.merge(Config(**needs)))
 
-    hook = S3Hook(aws_conn_id=conn_id)
-    own = hook.config
-    # A file in parts has several requests under way at once.
-    needs: dict[str, Any] = {"max_pool_connections": max(own.max_pool_connections, 2 * max_concurrency)}
-    if hook.conn_config.get_service_endpoint_url(service_name="s3"):
-        # Not every store that speaks S3 knows boto3's newer default checksums; uploads carry their
-        # own SHA-256 all the same. What the connection's config_kwargs say wins.
-        for setting in ("request_checksum_calculation", "response_checksum_validation"):
-            needs[setting] = getattr(own, setting, None) or "when_required"
-    client = hook.get_client_type(config=own.merge(Config(**needs)))
-    return S3ObjectStorageClient(client, storage_options=options, max_concurrency=max_concurrency)
+        def upload() -> ObstoreUpload:
+            from dpone_airflow.hooks.obstore_s3 import s3_store
 
+            credentials = hook.get_session().get_credentials()
+            return s3_store(client, credentials, uri.bucket, options, store_check=self.store_check)
 
-def _gcs_client(conn_id: str, options: Mapping[str, Any], max_concurrency: int) -> ObjectStorageClient:
-    try:
-        from airflow.providers.google.cloud.hooks.gcs import GCSHook
-    except ImportError as error:
-        raise MissingExtraError("gcp", "gs:// URIs") from error
-    from dpone_airflow.storage.gcs import GCSObjectStorageClient
+        return S3ObjectStorageClient(
+            client,
+            storage_options=options,
+            max_concurrency=self.max_concurrency,
+            store_check=self.store_check,
+            uploader=self._uploader(conn_id, "s3", upload, uri),
+        )
 
-    client = GCSHook(gcp_conn_id=conn_id).get_conn()
-    return GCSObjectStorageClient(client, storage_options=options, max_concurrency=max_concurrency)
+    def _gcs_client(self, conn_id: str, options: Mapping[str, Any]) -> ObjectStorageClient:
+        try:
+            from airflow.providers.google.cloud.hooks.gcs import GCSHook
+            from requests.adapters import HTTPAdapter
+        except ImportError as error:
+            raise MissingExtraError("gcp", "gs:// URIs") from error
+        from dpone_airflow.storage.gcs import GCSObjectStorageClient
 
+        self._refuse_obstore(conn_id, "only Google's own SDK uploads to GCS here")
+        client = GCSHook(gcp_conn_id=conn_id).get_conn()
+        # Its session keeps ten connections; every thread that uploads or deletes wants one of its own.
+        for scheme in ("https://", "http://"):
+            client._http.mount(scheme, HTTPAdapter(pool_maxsize=max(10, 2 * self.max_concurrency)))
+        return GCSObjectStorageClient(
+            client, storage_options=options, max_concurrency=self.max_concurrency, store_check=self.store_check
+        )
 
-def _azure_client(conn_id: str, options: Mapping[str, Any], max_concurrency: int) -> ObjectStorageClient:
-    try:
-        from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
-    except ImportError as error:
-        raise MissingExtraError("azure", "az:// and azure:// URIs") from error
-    from dpone_airflow.storage.azure import AzureBlobObjectStorageClient
+    def _azure_client(self, conn_id: str, options: Mapping[str, Any], uri: ObjectStorageUri) -> ObjectStorageClient:
+        try:
+            from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
+        except ImportError as error:
+            raise MissingExtraError("azure", "az:// and azure:// URIs") from error
+        from dpone_airflow.storage.azure import AzureBlobObjectStorageClient
 
-    client = WasbHook(wasb_conn_id=conn_id).get_conn()
-    return AzureBlobObjectStorageClient(client, storage_options=options, max_concurrency=max_concurrency)
+        service = WasbHook(wasb_conn_id=conn_id).get_conn()
 
+        def upload() -> ObstoreUpload:
+            from dpone_airflow.hooks.obstore_azure import azure_store
 
-_BUILDERS: dict[ObjectStorageProvider, ClientBuilder] = {
-    ObjectStorageProvider.S3: _s3_client,
-    ObjectStorageProvider.GCS: _gcs_client,
-    ObjectStorageProvider.AZURE_BLOB: _azure_client,
-}
+            return azure_store(service, uri.bucket, options)
+
+        uploader = None
+        if self.store_check:
+            self._refuse_obstore(
+                conn_id, "it sends Azure no checksum to check, which store_check=False would do without"
+            )
+        else:
+            uploader = self._uploader(conn_id, "azure", upload, uri)
+        client = AzureBlobObjectStorageClient(
+            service,
+            storage_options=options,
+            max_concurrency=self.max_concurrency,
+            store_check=self.store_check,
+            uploader=uploader,
+        )
+        client.check(uri)
+        return client
+
+    def _uploader(
+        self, conn_id: str, extra: str, build: Callable[[], ObstoreUpload], uri: ObjectStorageUri
+    ) -> Uploader | None:
+        """Return obstore's uploader, or None if the SDK is to upload."""
+        if self.engine == "sdk":
+            return None
+        try:
+            import obstore  # noqa: F401 - without it there is nothing to look into
+        except ImportError as error:
+            if self.engine == "obstore":
+                raise MissingExtraError(extra, f"Uploads to {uri} with engine='obstore'") from error
+            log.info("obstore isn't installed, so the SDK uploads to %s.", uri)
+            return None
+        from dpone_airflow.hooks.obstore_settings import NotHonouredError
+        from dpone_airflow.storage.obstore_uploader import ObstoreUploader
+
+        try:
+            upload = build()
+        except NotHonouredError as error:
+            self._refuse_obstore(conn_id, f"obstore can't honour {error.setting}")
+            log.info("obstore can't honour %s, so the SDK uploads to %s.", error.setting, uri)
+            return None
+        return ObstoreUploader(upload.store, uri.bucket, attributes=upload.attributes, tags=upload.tags)
+
+    def _refuse_obstore(self, conn_id: str, reason: str) -> None:
+        if self.engine == "obstore":
+            raise EngineNotUsableError(
+                f"engine='obstore' can't upload with connection {conn_id!r}: {reason}. Write engine='auto'."
+            )

@@ -1,27 +1,24 @@
-"""The operator that applies a cleanup policy."""
+"""The operator that applies a cleanup policy.
+
+What only ``execute`` needs is imported when it runs: parsing a DAG shouldn't pay for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator, Context, XComArg
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from dpone_airflow.operators.graph import check_graph
-from dpone_airflow.operators.rendered import rendered_manifests
 from dpone_airflow.operators.stage import ObjectStorageStageOperator
-from dpone_airflow.operators.staging_xcom import StagingPlace, announced_place, part_of, place_by_arguments, writer_of
-from dpone_airflow.staging.cleanup import CleanupReport, clean_up_run
-from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
-from dpone_airflow.staging.plan import CleanupPolicy, base_of
-from dpone_airflow.staging.run_id import safe_run_id
-from dpone_airflow.storage.errors import (
-    DeleteIncompleteError,
-    InvalidManifestError,
-    InvalidOptionError,
-    StagingGraphError,
-)
+from dpone_airflow.staging.policy import CleanupPolicy
+from dpone_airflow.storage.errors import DeleteIncompleteError, InvalidOptionError, StagingGraphError
+
+if TYPE_CHECKING:
+    from dpone_airflow.operators.staging_xcom import StagingPlace
+    from dpone_airflow.staging.cleanup import CleanupReport
 
 _LOGGED_LEFTOVERS = 100
 
@@ -128,11 +125,15 @@ class StagingCleanupOperator(BaseOperator):
         :raises ClaimError: if the run isn't the stage's own; nothing was deleted.
         :raises DeleteIncompleteError: naming what is left.
         """
+        from dpone_airflow.operators.cleanup_places import places_to_clean_up
+        from dpone_airflow.operators.rendered import rendered_manifests
+        from dpone_airflow.staging.cleanup import CleanupReport
+
         stage = self.dag.task_dict[self.stage_task_id] if self.stage_task_id else None
         if stage is not None:
             check_graph(stage)
         manifests = rendered_manifests(self.manifest)
-        places = self._places(context, stage, manifests)
+        places = places_to_clean_up(context, stage, manifests, self.base_uri, self.run_id)
         if self.cleanup_policy == CleanupPolicy.RETAIN:
             reports = [CleanupReport(self.cleanup_policy, place.prefix, dry_run=self.dry_run) for place in places]
         else:
@@ -154,31 +155,18 @@ class StagingCleanupOperator(BaseOperator):
         )
         return report.to_dict()
 
-    def _places(
-        self, context: Context, stage: Any, manifests: list[ObjectStorageStagingManifest]
-    ) -> list[StagingPlace]:
-        """Return the place to clean up: one, or one for each part of a run that was given, or none."""
-        if self.base_uri is not None and self.run_id is not None:
-            places = [StagingPlace(str(base_of(self.base_uri)), safe_run_id(self.run_id))]
-        elif stage is not None:
-            place = announced_place(context, stage) or place_by_arguments(context, stage)
-            places = [place] if place is not None else []
-        else:
-            places = _places_of(manifests)
-        if stage is not None:
-            _refuse_whole_run_in_a_group(context, places)
-        for manifest in manifests:
-            _must_agree(manifest, places)
-        return places
-
     def _clean_up(self, context: Context, place: StagingPlace, was_staged: bool) -> CleanupReport:
         from dpone_airflow.hooks.object_storage import ObjectStorageHook
+        from dpone_airflow.operators.staging_xcom import writer_of
+        from dpone_airflow.staging.cleanup import clean_up_run
 
         staged_by = None
         if self.stage_task_id:
             map_index = context["ti"].map_index if place.part is not None else -1
             staged_by = writer_of(context, self.stage_task_id, map_index)
-        hook = ObjectStorageHook(self.conn_id or place.conn_id, self.storage_options or place.storage_options)
+        hook = ObjectStorageHook(
+            self.conn_id or place.conn_id, self.storage_options or place.storage_options, engine="sdk"
+        )
         try:
             return clean_up_run(
                 hook.get_client(place.base_uri),
@@ -240,42 +228,3 @@ def _trigger_rule(policy: CleanupPolicy, dag: Any) -> str:
     # Airflow refuses all_done in a DAG that stops at its first failure.
     fails_fast = getattr(dag, "fail_fast", False) or getattr(dag, "fail_stop", False)
     return "all_done_setup_success" if fails_fast else "all_done"
-
-
-def _places_of(manifests: Iterable[ObjectStorageStagingManifest]) -> list[StagingPlace]:
-    """Return the places of manifests that came from elsewhere: just the parts that were given."""
-    places = sorted(
-        {StagingPlace(item.base_uri, item.run_id, item.part) for item in manifests},
-        key=lambda place: place.part or "",
-    )
-    if not places:
-        raise InvalidManifestError("There is no manifest to clean up after: the task that gives it returned none.")
-    runs = sorted({place.run_prefix for place in places})
-    if len(runs) > 1:
-        raise InvalidManifestError(
-            f"The manifests are of {len(runs)} runs ({', '.join(runs[:3])}). Nothing was deleted: one cleanup takes "
-            "one run."
-        )
-    return places
-
-
-def _refuse_whole_run_in_a_group(context: Context, places: list[StagingPlace]) -> None:
-    """In a mapped task group, each instance cleans its own part: never what the others still load."""
-    map_index = context["ti"].map_index
-    if map_index >= 0 and any(place.part != part_of(map_index) for place in places):
-        raise StagingGraphError(
-            f"This cleanup is instance {map_index} of a mapped task group, and the files are of a run that all "
-            "instances read. Nothing was deleted: put the cleanup behind the task group, or the stage into it."
-        )
-
-
-def _must_agree(manifest: ObjectStorageStagingManifest, places: list[StagingPlace]) -> None:
-    if not any(
-        (manifest.base_uri, manifest.run_id) == (place.base_uri, place.run_id) and place.part in (None, manifest.part)
-        for place in places
-    ):
-        own = places[0].run_prefix if places else "no place that the stage announced"
-        raise InvalidManifestError(
-            f"The manifest is one of {manifest.base_uri}/{manifest.run_id}, and this cleanup is for {own}. "
-            "Nothing was deleted: give it the manifest of its own stage."
-        )

@@ -10,20 +10,13 @@ import re
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from airflow.providers.common.compat.sdk import Asset, AssetAlias
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
-from dpone_airflow.staging.plan import CleanupPolicy
+from dpone_airflow.staging.policy import CleanupPolicy
 from dpone_airflow.storage.errors import StagingGraphError
 
 # An operator or a mapped operator of any Airflow that is supported.
 Task: TypeAlias = Any
-
-_ASSETS: tuple[type, ...] = (Asset, AssetAlias)
-if AIRFLOW_V_3_0_PLUS:
-    from airflow.sdk.definitions.asset import AssetRef
-
-    _ASSETS += (AssetRef,)
 
 # Under these rules a task whose upstream failed doesn't run, and passes the failure on.
 _FAILURE_PASSES_ON = {"all_success", "none_failed", "none_failed_min_one_success"}
@@ -151,13 +144,23 @@ def _nothing_hangs_below(stage: Task, cleanup: Task) -> None:
 
 
 def _no_other_dag_is_woken(stage: Task, cleanup: Task) -> None:
-    if any(isinstance(outlet, _ASSETS) for outlet in stage.outlets or ()):
+    if any(isinstance(outlet, _asset_types()) for outlet in stage.outlets or ()):
         raise StagingGraphError(
             f"{stage.task_id!r} has an asset as its outlet: its event wakes other DAGs, and {cleanup.task_id!r} "
             "would delete the files under them. Keep them here and delete them in the DAG that loads them last. "
             f"Write: {stage.task_id}(cleanup_policy='retain') here, and there "
             "StagingCleanupOperator(base_uri=..., run_id=..., cleanup_policy='delete_on_success')"
         )
+
+
+def _asset_types() -> tuple[type, ...]:
+    from airflow.providers.common.compat.sdk import Asset, AssetAlias
+
+    if not AIRFLOW_V_3_0_PLUS:
+        return (Asset, AssetAlias)
+    from airflow.sdk.definitions.asset import AssetRef
+
+    return (Asset, AssetAlias, AssetRef)
 
 
 def _text(trigger_rule: Any) -> str:

@@ -1,22 +1,25 @@
-"""The operator that stages files."""
+"""The operator that stages files.
+
+What only ``execute`` needs is imported when it runs: parsing a DAG shouldn't pay for it.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, Context
 
 from dpone_airflow.operators.graph import check_graph
-from dpone_airflow.operators.rendered import rendered_files
-from dpone_airflow.operators.staging_xcom import announce, part_of, writer_of
-from dpone_airflow.staging.plan import CleanupPolicy, ObjectStorageStagingPlan
-from dpone_airflow.staging.run_id import default_run_id, safe_run_id
-from dpone_airflow.storage.client import checked_max_concurrency
-from dpone_airflow.storage.errors import InvalidOptionError, NoFilesMatchedError, StagingGraphError
+from dpone_airflow.staging.choices import Engine, ExactPrefix, IfExists, check_choice
+from dpone_airflow.staging.policy import CleanupPolicy
+from dpone_airflow.storage.concurrency import checked_max_concurrency
+from dpone_airflow.storage.errors import NoFilesMatchedError, StagingGraphError
 
 if TYPE_CHECKING:
     from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
+    from dpone_airflow.staging.plan import ObjectStorageStagingPlan
     from dpone_airflow.staging.sources import Files
 
 _SHARED_BY_ALL_INSTANCES = ("base_uri", "run_id", "conn_id", "cleanup_policy", "storage_options")
@@ -49,11 +52,19 @@ class ObjectStorageStageOperator(BaseOperator):
         on every try. Characters that break readers are replaced, with a digest. (templated)
     :param content_type: MIME type of all files; by default guessed from each name. (templated)
     :param on_empty: when no file matches, ``fail`` or ``skip`` the task.
+    :param if_exists: what an earlier try, or the run before a clear, has staged is kept where store
+        and local file are still the same (``resume``), sent again (``replace``), or an error (``fail``).
+    :param exact_prefix: objects below the prefix that this task doesn't stage are deleted
+        (``enforce``), an error (``check``), or left alone (``off``).
     :param storage_options: encryption, ACL, storage class and the like, see ``docs/connections.md``.
         (templated)
     :param max_concurrency: files, or parts of a file, sent at the same time.
+    :param engine: what uploads: obstore where it honours every setting of the connection and else
+        the cloud's SDK (``auto``), ``obstore`` or an error, or always the ``sdk``.
+    :param store_check: whether the store is given a checksum of every byte, to check it.
     :raises InvalidPlanError: at DAG parse, for an unknown ``cleanup_policy``.
-    :raises InvalidOptionError: at DAG parse, for an unknown ``on_empty`` or a ``max_concurrency`` below 1.
+    :raises InvalidOptionError: at DAG parse, for an unknown ``on_empty``, ``if_exists``,
+        ``exact_prefix`` or ``engine``, or a ``max_concurrency`` below 1.
     """
 
     template_fields: Sequence[str] = (
@@ -70,6 +81,8 @@ class ObjectStorageStageOperator(BaseOperator):
     )
     template_fields_renderers = {"files": "py", "storage_options": "json"}  # noqa: RUF012 - Airflow's own form
     ui_color = "#e4f0e8"
+    # While files are uploaded; an operator is copied before that, and an event can't be.
+    _stop: threading.Event | None = None
 
     def __init__(
         self,
@@ -85,13 +98,22 @@ class ObjectStorageStageOperator(BaseOperator):
         run_id: str | None = None,
         content_type: str | None = None,
         on_empty: Literal["fail", "skip"] = "fail",
+        if_exists: IfExists = "resume",
+        exact_prefix: ExactPrefix = "enforce",
         storage_options: Mapping[str, Any] | None = None,
         max_concurrency: int = 8,
+        engine: Engine = "auto",
+        store_check: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if on_empty not in ("fail", "skip"):
-            raise InvalidOptionError(f"on_empty is {on_empty!r}: write 'fail' or 'skip'.")
+        for name, value in (
+            ("engine", engine),
+            ("exact_prefix", exact_prefix),
+            ("if_exists", if_exists),
+            ("on_empty", on_empty),
+        ):
+            check_choice(name, value)
         self.files = files
         self.base_uri = base_uri
         self.dataset = dataset
@@ -103,8 +125,12 @@ class ObjectStorageStageOperator(BaseOperator):
         self.run_id = run_id
         self.content_type = content_type
         self.on_empty = on_empty
+        self.if_exists = if_exists
+        self.exact_prefix = exact_prefix
         self.storage_options = storage_options
         self.max_concurrency = checked_max_concurrency(max_concurrency)
+        self.engine = engine
+        self.store_check = store_check
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Stage the files.
@@ -112,6 +138,8 @@ class ObjectStorageStageOperator(BaseOperator):
         :raises StagingGraphError: if the DAG's cleanup could hurt; nothing was sent.
         :raises DponeAirflowError: see ``dpone_airflow.storage.errors``.
         """
+        from dpone_airflow.operators.staging_xcom import announce
+
         self._refuse_expanded_place()
         check_graph(self.dag.task_dict[self.task_id])
         plan = self._plan(context)
@@ -129,18 +157,48 @@ class ObjectStorageStageOperator(BaseOperator):
 
     def _stage(self, context: Context, plan: ObjectStorageStagingPlan) -> ObjectStorageStagingManifest:
         from dpone_airflow.hooks.object_storage import ObjectStorageHook
+        from dpone_airflow.operators.mapped_parts import live_parts
+        from dpone_airflow.operators.progress_display import progress_for
+        from dpone_airflow.operators.rendered import rendered_files
+        from dpone_airflow.operators.staging_xcom import writer_of
         from dpone_airflow.staging.service import ObjectStorageStagingService
 
-        hook = ObjectStorageHook(self.conn_id, self.storage_options, max_concurrency=self.max_concurrency)
+        hook = ObjectStorageHook(
+            self.conn_id,
+            self.storage_options,
+            max_concurrency=self.max_concurrency,
+            engine=self.engine,
+            store_check=self.store_check,
+        )
+        client = hook.get_client(plan.base_uri)
+        stop = self._stop = threading.Event()
         service = ObjectStorageStagingService(
-            client=hook.get_client(plan.base_uri),
+            client=client,
             writer=writer_of(context, self.task_id, context["ti"].map_index),
         )
         # The template of a task without a result renders to this text.
         files = None if self.files == "None" else self.files
-        return service.stage_files(plan, rendered_files(files), content_type=self.content_type)
+        return service.stage_files(
+            plan,
+            rendered_files(files),
+            content_type=self.content_type,
+            if_exists=self.if_exists,
+            exact_prefix=self.exact_prefix,
+            live_parts=live_parts(context),
+            stop=stop,
+            progress=progress_for(client),
+        )
+
+    def on_kill(self) -> None:
+        """Stop the upload: parts under way are dropped and what was staged is recorded for the next try."""
+        if self._stop is not None:
+            self._stop.set()
 
     def _plan(self, context: Context) -> ObjectStorageStagingPlan:
+        from dpone_airflow.operators.mapped_parts import part_of
+        from dpone_airflow.staging.plan import ObjectStorageStagingPlan
+        from dpone_airflow.staging.run_id import default_run_id, safe_run_id
+
         ti = context["ti"]
         return ObjectStorageStagingPlan(
             base_uri=self.base_uri,

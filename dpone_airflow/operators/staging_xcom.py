@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import Context, XComArg, XComNotFound, conf
 
+from dpone_airflow.operators.mapped_parts import part_of
 from dpone_airflow.staging.evidence import StagingWriter
 from dpone_airflow.staging.plan import ObjectStorageStagingPlan, base_of
 from dpone_airflow.staging.run_id import default_run_id, safe_run_id
@@ -121,8 +122,3 @@ def writer_of(context: Context, task_id: str, map_index: int) -> StagingWriter:
         task_id=task_id,
         map_index=map_index,
     )
-
-
-def part_of(map_index: int) -> str | None:
-    """Return the part of a mapped instance; an unmapped task has none."""
-    return f"map-{map_index:05d}" if map_index >= 0 else None

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from dpone_airflow.staging.evidence import StagingEvidence, StagingWriter, refuse_nested_base
-from dpone_airflow.staging.plan import CleanupPolicy
-from dpone_airflow.storage.client import ObjectStorageClient, ObjectStorageObject, delete_incomplete
+from dpone_airflow.staging.policy import CleanupPolicy
+from dpone_airflow.staging.stale_uploads import abort_stale_uploads
+from dpone_airflow.storage.client import ObjectStorageClient, ObjectStorageObject
+from dpone_airflow.storage.deletes import delete_incomplete
 from dpone_airflow.storage.errors import ClaimNotFoundError, DeleteIncompleteError, StorageError, UnclaimedPrefixError
 
 
@@ -92,6 +94,8 @@ def clean_up_run(
 def _delete(
     client: ObjectStorageClient, evidence: StagingEvidence, found: list[ObjectStorageObject], report: CleanupReport
 ) -> None:
+    # First, for an upload that is completed after the last listing would be an object nobody deletes.
+    abort_stale_uploads(client, evidence.prefix)
     try:
         client.delete_objects([item.uri for item in found])
         remaining = client.list_prefix(evidence.prefix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from mimetypes import MimeTypes
 
 from dpone_airflow.storage.errors import InvalidPlanError
@@ -40,7 +41,14 @@ def checked_content_type(content_type: str | None) -> str | None:
 
 def guess_content_type(file_name: str) -> str | None:
     """Return the MIME type that the name's ending stands for, or None."""
-    lowered = file_name.lower()
+    _, *endings = file_name.lower().rpartition("/")[2].split(".")
+    return _of_endings(tuple(endings[-2:]))
+
+
+@lru_cache(maxsize=1024)
+def _of_endings(endings: tuple[str, ...]) -> str | None:
+    """Return the type of names that end so (.csv.gz); the files of a stage mostly end alike."""
+    lowered = ".".join(("file", *endings))
     for ending, content_type in _COMPRESSED.items():
         if lowered.endswith(ending):
             return content_type

@@ -2,12 +2,12 @@
 
 ::
 
-    _run.json               the claim of the whole run prefix, made before its first byte
-    _run.manifest.json      what was staged
-    _run.cleanup.json       what the last cleanup did
-    map-00003.json          a part's own claim, manifest and cleanup
-    map-00003.manifest.json
-    map-00003.cleanup.json
+    _run.json                       the claim of the whole run prefix, made before its first byte
+    _run/staged-<nonce>-00001.json  what was staged while the stage went on, every few seconds
+    _run/manifest.json              what was staged in the end
+    _run/cleanup.json               what the last cleanup did
+    map-00003.json                  a part's own claim, and its other records
+    map-00003/manifest.json
 
 A run that has a claim and no manifest is being staged, or its stage died. The evidence outlives the
 objects: it is what replay, certification and run reports read.
@@ -18,14 +18,15 @@ from __future__ import annotations
 import json
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
+from dpone_airflow.staging.manifest import ObjectStorageStagingManifest, ObjectStorageStagingObject
+from dpone_airflow.staging.object_records import read_records, write_record
 from dpone_airflow.staging.plan import EVIDENCE_FOLDER, ObjectStorageStagingPlan, base_of, run_prefix
 from dpone_airflow.storage.client import ObjectStorageClient, ObjectStorageObject
 from dpone_airflow.storage.errors import (
@@ -38,6 +39,8 @@ from dpone_airflow.storage.errors import (
 from dpone_airflow.storage.uri import ObjectStorageUri
 
 EVIDENCE_VERSION = 1
+_JSON = "application/json"
+_CHECKPOINT = "staged-"
 # No part can have this name: a part doesn't start with _.
 _WHOLE_RUN = "_run"
 
@@ -81,6 +84,20 @@ class Claim:
     plan: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class ClaimedRun:
+    """A run prefix, or a part of one, that is this writer's.
+
+    :param evidence: where its records go.
+    :param is_new: False if the same writer has claimed it before: in an earlier try.
+    :param run_is_new: the same of the whole run, when this is a part of it.
+    """
+
+    evidence: StagingEvidence
+    is_new: bool
+    run_is_new: bool
+
+
 class StagingEvidence:
     """The records of one run, or of one part of it.
 
@@ -95,10 +112,14 @@ class StagingEvidence:
         self.prefix = run_prefix(base_uri, run_id, part)
         folder = base_of(base_uri).child(EVIDENCE_FOLDER).child(run_id)
         name = _WHOLE_RUN if part is None else part
-        #: Where the claim, the final manifest and the outcome of the last cleanup are.
+        #: Where the claim is, and the folder of the records that follow it.
         self.claim_uri = folder.child(f"{name}.json")
-        self.manifest_uri = folder.child(f"{name}.manifest.json")
-        self.cleanup_uri = folder.child(f"{name}.cleanup.json")
+        self.folder = folder.child(name)
+        self.manifest_uri = self.folder.child("manifest.json")
+        self.cleanup_uri = self.folder.child("cleanup.json")
+        # The longest key of all: one that is too long is refused before anything is written.
+        self._checkpoint_name = f"{_CHECKPOINT}{uuid4().hex[:8]}-{{:05d}}.json"
+        self.folder.child(self._checkpoint_name.format(0))
 
     def claim(self, writer: StagingWriter, plan: dict[str, Any]) -> bool:
         """Take the prefix for ``writer``, or find that it is this writer's already; return whether it is new.
@@ -179,35 +200,66 @@ class StagingEvidence:
 
     def write_manifest(self, manifest: ObjectStorageStagingManifest) -> None:
         """Record what was staged."""
-        self._write(self.manifest_uri, {"kind": "manifest", "manifest": manifest.to_dict()})
+        self._write_objects(self.manifest_uri, "manifest", manifest.to_dict(objects=False), manifest.objects)
+
+    def write_checkpoint(self, number: int, objects: Sequence[ObjectStorageStagingObject]) -> ObjectStorageUri:
+        """Record what this stage call has staged since its last checkpoint; return where."""
+        uri = self.folder.child(self._checkpoint_name.format(number))
+        self._write_objects(uri, "checkpoint", {}, objects)
+        return uri
+
+    def find_staged(self) -> list[ObjectStorageUri]:
+        """Return the records of what was staged: checkpoints and then the final manifest, as far as there are any.
+
+        That they exist is learnt by listing: where listing isn't allowed, S3 answers a read of what
+        isn't there with a 403.
+        """
+        listed = [item.uri for item in self._client.list_objects(self.folder)]
+        checkpoints = [uri for uri in listed if uri.key.rpartition("/")[2].startswith(_CHECKPOINT)]
+        return checkpoints + [uri for uri in listed if uri == self.manifest_uri]
+
+    def read_staged(self, records: Sequence[ObjectStorageUri]) -> Iterator[dict[str, Any]]:
+        """Yield the objects of such records that were staged with the client's present options."""
+        return read_records(self._client, records, self._client.storage_options)
+
+    def _write_objects(
+        self,
+        uri: ObjectStorageUri,
+        kind: str,
+        manifest: dict[str, Any],
+        objects: Sequence[ObjectStorageStagingObject],
+    ) -> None:
+        record = {"kind": kind, "storage_options": self._client.storage_options, "manifest": manifest}
+        write_record(self._client, uri, _stamped(record), objects)
 
     def write_cleanup(self, outcome: dict[str, Any]) -> None:
         """Record what a cleanup did."""
         self._write(self.cleanup_uri, {"kind": "cleanup", **outcome})
 
     def _write(self, uri: ObjectStorageUri, record: dict[str, Any], *, only_if_absent: bool = False) -> None:
-        stamped = {"version": EVIDENCE_VERSION, "at": datetime.now(UTC).isoformat(), **record}
-        data = json.dumps(stamped, ensure_ascii=False, indent=1).encode()
-        self._client.put_bytes(data, uri, content_type="application/json", only_if_absent=only_if_absent)
+        data = json.dumps(_stamped(record), ensure_ascii=False, indent=1).encode()
+        self._client.put_bytes(data, uri, content_type=_JSON, only_if_absent=only_if_absent)
 
 
-def claim_run(client: ObjectStorageClient, plan: ObjectStorageStagingPlan, writer: StagingWriter) -> StagingEvidence:
+def _stamped(record: dict[str, Any]) -> dict[str, Any]:
+    return {"version": EVIDENCE_VERSION, "at": datetime.now(UTC).isoformat(), **record}
+
+
+def claim_run(client: ObjectStorageClient, plan: ObjectStorageStagingPlan, writer: StagingWriter) -> ClaimedRun:
     """Claim the plan's run prefix and, below it, its part; return where its records go.
 
     The whole run has one claim, so that an unmapped and a mapped task, or two mapped ones, can't
     share it unseen; each part has its own beneath.
 
     :raises ClaimError: if either belongs to somebody else or holds objects that nobody claimed.
-    :raises UnclaimedPrefixError: if runs of another base lie below the prefix.
     """
     own = StagingEvidence(client, plan.base_uri, plan.run_id, plan.part)
     described = plan.to_dict()
+    run_is_new = False
     if described.pop("part", None) is not None:
         whole = StagingEvidence(client, plan.base_uri, plan.run_id)
-        whole.claim(writer.of_whole_run, described | {"in_parts": True})
-    if not own.claim(writer, plan.to_dict()):
-        refuse_nested_base(own.prefix, client.list_objects(own.prefix))
-    return own
+        run_is_new = whole.claim(writer.of_whole_run, described | {"in_parts": True})
+    return ClaimedRun(own, is_new=own.claim(writer, plan.to_dict()), run_is_new=run_is_new)
 
 
 def refuse_nested_base(prefix: ObjectStorageUri, objects: Iterable[ObjectStorageObject]) -> None:

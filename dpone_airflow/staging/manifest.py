@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dpone_airflow.staging.plan import ObjectStorageStagingPlan, run_prefix
+from dpone_airflow.staging.plan import ObjectStorageStagingPlan, checked_child, run_prefix
 from dpone_airflow.storage.errors import InvalidInputError, InvalidManifestError, InvalidUriError
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 
@@ -16,7 +16,7 @@ SCHEMA_VERSION = 1
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ObjectStorageStagingObject:
     """One staged file.
 
@@ -102,9 +102,10 @@ class ObjectStorageStagingManifest:
                 f"total_size_bytes is {self.total_size_bytes} and the objects add up to {total}: they must agree."
             )
         seen: set[str] = set()
+        prefix = plan.prefix
         for index, item in enumerate(self.objects):
             try:
-                place = str(plan.uri_of(item.file_name))
+                place = str(checked_child(prefix, item.file_name))
             except InvalidInputError as error:
                 raise InvalidManifestError(f"objects[{index}].file_name: {error}") from error
             if item.uri != place:
@@ -142,8 +143,11 @@ class ObjectStorageStagingManifest:
         """The place that the objects lie below: the run prefix, or the part's in it."""
         return run_prefix(self.base_uri, self.run_id, self.part)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON with the keys in the contract's order; what is unknown is left out."""
+    def to_dict(self, *, objects: bool = True) -> dict[str, Any]:
+        """Return plain JSON with the keys in the contract's order; what is unknown is left out.
+
+        :param objects: False for an empty list in their place.
+        """
         fields: dict[str, Any] = {
             "provider": str(self.provider),
             "base_uri": self.base_uri,
@@ -155,7 +159,7 @@ class ObjectStorageStagingManifest:
             "cleanup_policy": str(self.cleanup_policy),
             "object_count": self.object_count,
             "total_size_bytes": self.total_size_bytes,
-            "objects": [item.to_dict() for item in self.objects],
+            "objects": [item.to_dict() for item in self.objects] if objects else [],
         }
         if self.part is not None:
             fields["part"] = self.part

@@ -3,36 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any
 
+from dpone_airflow.staging.policy import CleanupPolicy
 from dpone_airflow.staging.run_id import check_part, check_run_id
 from dpone_airflow.storage.errors import InvalidPlanError
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 
 #: The folder beside the run prefixes that holds the evidence.
 EVIDENCE_FOLDER = "_manifests"
-
-
-class CleanupPolicy(StrEnum):
-    """What becomes of the staged objects."""
-
-    RETAIN = "retain"
-    DELETE_ON_SUCCESS = "delete_on_success"
-    DELETE_ALWAYS = "delete_always"
-
-    @classmethod
-    def of(cls, value: str) -> CleanupPolicy:
-        """Return the policy of that name.
-
-        :raises InvalidPlanError: for an unknown one.
-        """
-        try:
-            return cls(value)
-        except ValueError:
-            raise InvalidPlanError(
-                f"cleanup_policy {value!r} is unknown: write one of {', '.join(repr(str(policy)) for policy in cls)}."
-            ) from None
 
 
 @dataclass(frozen=True)
@@ -87,12 +66,7 @@ class ObjectStorageStagingPlan:
         :raises InvalidUriError: if the name makes no safe key.
         :raises InvalidPlanError: if it looks like evidence, which a cleanup would leave alone.
         """
-        uri = self.prefix.child(file_name)
-        if EVIDENCE_FOLDER in file_name.split("/"):
-            raise InvalidPlanError(
-                f"{file_name!r} can't be staged: a folder {EVIDENCE_FOLDER} is where evidence is kept. Rename it."
-            )
-        return uri
+        return checked_child(self.prefix, file_name)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON; ``part`` is left out when there is none."""
@@ -106,6 +80,19 @@ class ObjectStorageStagingPlan:
             "cleanup_policy": str(self.cleanup_policy),
         }
         return fields | ({"part": self.part} if self.part is not None else {})
+
+
+def checked_child(prefix: ObjectStorageUri, file_name: str) -> ObjectStorageUri:
+    """Return where a file of that name goes below a run prefix.
+
+    :raises InvalidUriError: if the name makes no safe key.
+    :raises InvalidPlanError: if it looks like evidence, which a cleanup would leave alone.
+    """
+    if EVIDENCE_FOLDER in file_name and EVIDENCE_FOLDER in file_name.split("/"):
+        raise InvalidPlanError(
+            f"{file_name!r} can't be staged: a folder {EVIDENCE_FOLDER} is where evidence is kept. Rename it."
+        )
+    return prefix.child(file_name)
 
 
 def base_of(base_uri: str) -> ObjectStorageUri:

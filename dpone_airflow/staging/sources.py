@@ -23,10 +23,11 @@ Files: TypeAlias = "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]"
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A local file and the name it gets below the run prefix."""
+    """A local file, the name it gets below the run prefix, and its length when it was found."""
 
-    path: Path
+    path: str
     file_name: str
+    size_bytes: int
 
 
 def find_sources(files: Files) -> list[SourceFile]:
@@ -61,7 +62,7 @@ def _sources_of(item: str | os.PathLike[str]) -> Iterator[SourceFile]:
         if path.is_dir():
             yield from _tree(path, "", frozenset())
         elif os.path.lexists(path) or not glob.has_magic(str(item)):
-            yield _file(path, path.name)
+            yield _file(str(path), path.name)
         else:
             yield from _matches(str(item))
     except (OSError, ValueError) as error:  # a name that is too long, or has a NUL
@@ -70,11 +71,13 @@ def _sources_of(item: str | os.PathLike[str]) -> Iterator[SourceFile]:
 
 def _matches(pattern: str) -> Iterator[SourceFile]:
     root = _fixed_part(pattern)
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for match in sorted(glob.glob(pattern, recursive=True, include_hidden=False)):
         path = Path(match)
         name = path.relative_to(root).as_posix()
-        sources = _tree(path, f"{name}/" if name != "." else "", frozenset()) if path.is_dir() else [_file(path, name)]
+        sources = (
+            _tree(path, f"{name}/" if name != "." else "", frozenset()) if path.is_dir() else [_file(str(path), name)]
+        )
         for source in sources:
             if source.path not in seen:  # ** matches a directory and what is in it
                 seen.add(source.path)
@@ -92,27 +95,29 @@ def _tree(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Itera
     here = (status.st_dev, status.st_ino)
     if here in above:
         raise SourceFileError(f"{folder} is a link to a directory that it lies in: stage the directory without it.")
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
         if entry.is_dir():
-            yield from _tree(entry, f"{prefix}{entry.name}/", above | {here})
+            yield from _tree(Path(entry.path), f"{prefix}{entry.name}/", above | {here})
         else:
-            yield _file(entry, prefix + entry.name)
+            yield _file(entry.path, prefix + entry.name)
 
 
-def _file(path: Path, name: str) -> SourceFile:
+def _file(path: str, name: str) -> SourceFile:
     try:
-        mode = path.stat().st_mode
+        status = os.stat(path)
     except FileNotFoundError:
-        raise file_not_found(path) from None
+        raise file_not_found(Path(path)) from None
     except OSError as error:
         raise SourceFileError(f"{path} can't be read: {error.strerror}.") from error
-    if not stat.S_ISREG(mode):
-        raise not_a_regular_file(path, mode)
-    return SourceFile(path, name)
+    if not stat.S_ISREG(status.st_mode):
+        raise not_a_regular_file(Path(path), status.st_mode)
+    return SourceFile(path, name, status.st_size)
 
 
 def _refuse_duplicates(sources: list[SourceFile]) -> None:
-    by_name: dict[str, Path] = {}
+    by_name: dict[str, str] = {}
     for source in sources:
         other = by_name.setdefault(source.file_name, source.path)
         if other is not source.path:  # also when one file was given twice

@@ -21,10 +21,8 @@ from dpone_airflow.storage.etag import normalise_etag
 from dpone_airflow.storage.hashing import HashingReader
 from dpone_airflow.storage.options import checked_options
 from dpone_airflow.storage.parts import DEFAULT_PART_BYTES, MOST_PARTS, send_parts
+from dpone_airflow.storage.uploader import Uploader, UploadTarget
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
-
-# Azure's metadata names are C# identifiers: a hyphen is refused.
-_SHA256 = "dpone_sha256"
 
 
 class AzureBlobObjectStorageClient(BaseObjectStorageClient):
@@ -38,12 +36,16 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
     :param connection_string: makes a client, if none is given.
     :param storage_options: see ``storage.options``.
     :param max_concurrency: files, or blocks of a file, sent at the same time.
-    :param part_bytes: files above this size are sent in blocks of it.
+    :param part_bytes: files above twice this size are sent in blocks of it.
+    :param store_check: False to send no Content-MD5 for the store to check.
+    :param uploader: writes in the SDK's place what it can, see ``storage.obstore_uploader``.
     :raises MissingExtraError: if a client must be made and azure-storage-blob isn't installed.
     :raises InvalidOptionError: if neither a client nor a connection string is given.
     """
 
     provider = ObjectStorageProvider.AZURE_BLOB
+    # Azure's metadata names are C# identifiers: a hyphen is refused.
+    metadata_prefix = "dpone_"
     # https://learn.microsoft.com/azure/storage/blobs/scalability-targets
     max_object_bytes = MOST_PARTS * 4000 * 1024**2
     # https://learn.microsoft.com/rest/api/storageservices/blob-batch
@@ -57,8 +59,12 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
         storage_options: Mapping[str, Any] | None = None,
         max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
         part_bytes: int = DEFAULT_PART_BYTES,
+        store_check: bool = True,
+        uploader: Uploader | None = None,
     ) -> None:
-        super().__init__(max_concurrency=max_concurrency, part_bytes=part_bytes)
+        super().__init__(
+            max_concurrency=max_concurrency, part_bytes=part_bytes, store_check=store_check, uploader=uploader
+        )
         if service_client is None:
             if connection_string is None:
                 raise InvalidOptionError(
@@ -70,7 +76,7 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
                 raise MissingExtraError("azure", "az:// and azure:// URIs") from error
             service_client = BlobServiceClient.from_connection_string(connection_string)
         self._service = service_client
-        self._options = checked_options(ObjectStorageProvider.AZURE_BLOB, storage_options)
+        self.storage_options = checked_options(ObjectStorageProvider.AZURE_BLOB, storage_options)
 
     def stat(self, uri: ObjectStorageUri) -> ObjectStorageObject:
         self.check(uri)
@@ -91,50 +97,37 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
             for blob in container.list_blobs(name_starts_with=prefix.prefix or None):
                 yield ObjectStorageObject(replace(prefix, key=blob.name), blob.size, etag=normalise_etag(blob.etag))
 
-    def _put_small(
-        self,
-        uri: ObjectStorageUri,
-        data: bytes,
-        content_type: str | None,
-        digest: str,
-        only_if_absent: bool,
-    ) -> str | None:
-        with self._calling("write", uri):
-            answer = self._blob(uri).upload_blob(
+    def _put_small(self, target: UploadTarget, data: bytes, digest: str, only_if_absent: bool) -> str | None:
+        with self._calling("write", target.uri):
+            answer = self._blob(target.uri).upload_blob(
                 data,
                 length=len(data),
                 overwrite=not only_if_absent,
-                validate_content=True,
-                metadata={_SHA256: digest},
-                content_settings=_content_settings(content_type),
+                validate_content=self._store_check,
+                metadata=dict(target.metadata),
+                content_settings=_content_settings(target.content_type),
                 **self._write_options(),
             )
         return normalise_etag(answer.get("etag"))
 
-    def _put_large(
-        self,
-        uri: ObjectStorageUri,
-        reader: HashingReader,
-        content_type: str | None,
-        part_bytes: int,
-    ) -> str | None:
+    def _put_large(self, target: UploadTarget, reader: HashingReader, part_bytes: int, lanes: int) -> str | None:
         from azure.storage.blob import BlobBlock
 
-        blob = self._blob(uri)
-        scope = {key: value for key, value in self._options.items() if key == "encryption_scope"}
+        blob = self._blob(target.uri)
+        scope = {key: value for key, value in self.storage_options.items() if key == "encryption_scope"}
 
         def send(number: int, data: bytes) -> Any:
             block = f"{number:06d}"
-            with self._calling(f"write block {number} of", uri):
-                blob.stage_block(block, data, length=len(data), validate_content=True, **scope)
+            with self._calling(f"write block {number} of", target.uri):
+                blob.stage_block(block, data, length=len(data), validate_content=self._store_check, **scope)
             return BlobBlock(block)
 
-        blocks = send_parts(reader, send, part_bytes=part_bytes, threads=self.max_concurrency, budget=self._budget)
-        with self._calling("commit the blocks of", uri):
+        blocks = send_parts(reader, send, part_bytes=part_bytes, threads=lanes)
+        with self._calling("commit the blocks of", target.uri):
             answer = blob.commit_block_list(
                 blocks,
-                content_settings=_content_settings(content_type),
-                metadata={_SHA256: reader.sha256()},
+                content_settings=_content_settings(target.content_type),
+                metadata=dict(target.metadata) | self._metadata(sha256=reader.sha256()),
                 **self._write_options(),
             )
         return normalise_etag(answer.get("etag"))
@@ -148,7 +141,7 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
     def _delete_batch(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
         container = self._service.get_container_client(anywhere.bucket)
         with self._calling(f"delete {len(keys)} objects, the first of them", replace(anywhere, key=keys[0])):
-            # A batch that fails as a whole is done one by one, each with the SDK's own retries.
+            # The SDK would wait 15 seconds before its first retry; whoever deletes asks again after one.
             answers = list(
                 container.delete_blobs(*keys, delete_snapshots="include", raise_on_any_failure=False, retry_total=0)
             )
@@ -171,13 +164,13 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
             )
 
     def _write_options(self) -> dict[str, Any]:
-        if "standard_blob_tier" not in self._options:
-            return self._options
+        if "standard_blob_tier" not in self.storage_options:
+            return self.storage_options
         from azure.storage.blob import StandardBlobTier
 
-        tier = self._options["standard_blob_tier"]
+        tier = self.storage_options["standard_blob_tier"]
         try:
-            return self._options | {"standard_blob_tier": StandardBlobTier(tier)}
+            return self.storage_options | {"standard_blob_tier": StandardBlobTier(tier)}
         except ValueError as error:
             known = ", ".join(repr(str(known.value)) for known in StandardBlobTier)
             raise InvalidOptionError(
@@ -211,7 +204,8 @@ def _object(uri: ObjectStorageUri, properties: Any) -> ObjectStorageObject:
     return ObjectStorageObject(
         uri,
         properties.size,
-        (properties.metadata or {}).get(_SHA256),
+        (properties.metadata or {}).get("dpone_sha256"),
         properties.content_settings.content_type,
         normalise_etag(properties.etag),
+        (properties.metadata or {}).get("dpone_nonce"),
     )

@@ -1,50 +1,52 @@
 """The port that every store is reached through, and what its clients share.
 
 A client's own module holds only what is truly its store's own: the calls of one SDK. What must be
-the same everywhere stands here once: hashing while sending, deleting with every key's result read,
-errors with a sentence in them.
+the same everywhere stands here once: hashing while sending, proving a delete, errors with a
+sentence in them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from hashlib import sha256
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Protocol, runtime_checkable
 from uuid import uuid4
 
-from dpone_airflow.storage.budget import ByteBudget
+from dpone_airflow.storage.answers import store_error
+from dpone_airflow.storage.concurrency import checked_max_concurrency
+from dpone_airflow.storage.deletes import Deleter, delete_incomplete, narrow_prefix
 from dpone_airflow.storage.errors import (
     BucketNotFoundError,
     ChecksumMismatchError,
-    DeleteIncompleteError,
-    InvalidOptionError,
     InvalidUriError,
     ObjectAlreadyExistsError,
     ObjectNotFoundError,
     SourceFileError,
-    StorageAccessDeniedError,
     StorageError,
     printable_cause,
-    redact,
 )
 from dpone_airflow.storage.hashing import HashingReader
+from dpone_airflow.storage.lanes import Lanes
 from dpone_airflow.storage.parts import DEFAULT_PART_BYTES, part_bytes_for
+from dpone_airflow.storage.uploader import Uploader, UploadTarget
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 
 log = logging.getLogger(__name__)
 
 DEFAULT_MAX_CONCURRENCY = 8
-# What may wait in memory at once: room for every thread's part and as much again.
-_BUDGET_PARTS = 16
-_DELETE_ROUNDS = 3
-_NAMED_IN_MESSAGES = 5
+# What may wait in memory at once, in parts: eight that are sent, one that is read, and room to begin the next file.
+_PARTS_IN_MEMORY = 12
+# A file of up to this many parts goes in one request all the same: parts cost two requests more.
+_PARTS_IN_ONE_PUT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class ObjectStorageObject:
     :param sha256: digest in hex, when it is known without reading the object.
     :param content_type: MIME type, when the call that returned this object tells it.
     :param etag: the store's own version mark without quotes; on GCS the generation.
+    :param nonce: what its upload alone carried, when the call that returned this object tells it.
     """
 
     uri: ObjectStorageUri
@@ -63,6 +66,7 @@ class ObjectStorageObject:
     sha256: str | None = None
     content_type: str | None = None
     etag: str | None = None
+    nonce: str | None = field(default=None, compare=False)
 
 
 @runtime_checkable
@@ -70,6 +74,10 @@ class ObjectStorageClient(Protocol):
     """What staging asks of a store. Every method raises the errors of ``storage.errors``."""
 
     max_concurrency: int
+    #: Files above this size, in bytes, are sent in parts.
+    largest_put_bytes: int
+    #: What goes with every upload besides its content, see ``storage.options``.
+    storage_options: dict[str, Any]
 
     def check(self, uri: ObjectStorageUri) -> None:
         """Refuse a URI of another store or account than this client's."""
@@ -80,8 +88,15 @@ class ObjectStorageClient(Protocol):
         uri: ObjectStorageUri,
         *,
         content_type: str | None = None,
+        lanes: int | None = None,
+        on_read: Callable[[int], None] | None = None,
     ) -> ObjectStorageObject:
-        """Upload one local file; the bytes that are hashed are the bytes that are sent."""
+        """Upload one local file; the bytes that are hashed are the bytes that are sent.
+
+        :param lanes: how many parts of a large file go at once; by default ``max_concurrency``.
+        :param on_read: called with a number of bytes before they are read; what it raises ends the
+            upload, and nothing of it stays in the store.
+        """
 
     def put_bytes(
         self,
@@ -92,6 +107,17 @@ class ObjectStorageClient(Protocol):
         only_if_absent: bool = False,
     ) -> ObjectStorageObject:
         """Write a small object; with ``only_if_absent``, only if the key is free."""
+
+    def prepare_bytes(
+        self, data: bytes, uri: ObjectStorageUri, sha256: str, *, content_type: str | None = None
+    ) -> Callable[[], ObjectStorageObject]:
+        """Return what writes a small object when it is called, in whichever thread.
+
+        All that can be done before is done here: of the threads that call it, one at a time runs
+        Python's own code, and the less there is of it the more of them send.
+
+        :param sha256: the digest of ``data`` in hex.
+        """
 
     def get_file(self, uri: ObjectStorageUri, path: str | os.PathLike[str]) -> ObjectStorageObject:
         """Download one object to a local file that appears when it is complete."""
@@ -117,17 +143,29 @@ class ObjectStorageClient(Protocol):
     def delete_prefix(self, prefix: ObjectStorageUri) -> int:
         """Delete every object below ``prefix`` and prove it by a listing; return how many."""
 
+    def abort_uploads(self, prefix: ObjectStorageUri) -> int:
+        """Abort uploads in parts below ``prefix`` that were never finished; return how many.
+
+        Only for a prefix below which nobody uploads now: an upload under way is aborted as well.
+        """
+
 
 class BaseObjectStorageClient(ABC):
     """What the clients share.
 
     :param max_concurrency: files, or parts of a file, that are sent at the same time.
-    :param part_bytes: files above this size are sent in parts of it.
+    :param part_bytes: large files are sent in parts of this size.
+    :param store_check: whether the store is given a checksum of what it is sent, to check it.
+    :param uploader: writes in the SDK's place what it can; conditional writes stay with the SDK.
     """
 
     provider: ClassVar[ObjectStorageProvider | None]
+    #: What the names of an object's metadata begin with.
+    metadata_prefix: ClassVar[str] = "dpone-"
     #: The largest object the store takes, in bytes.
     max_object_bytes: ClassVar[int]
+    #: Whether the parts of one large file are sent side by side.
+    parts_side_by_side: ClassVar[bool] = True
     #: The largest number of keys that one delete request takes.
     delete_batch_size: ClassVar[int]
 
@@ -136,11 +174,23 @@ class BaseObjectStorageClient(ABC):
         *,
         max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
         part_bytes: int = DEFAULT_PART_BYTES,
+        store_check: bool = True,
+        uploader: Uploader | None = None,
     ) -> None:
         self.max_concurrency = checked_max_concurrency(max_concurrency)
         self.part_bytes = part_bytes
-        self._takes_batches = True
-        self._budget = ByteBudget(part_bytes * _BUDGET_PARTS)
+        self.largest_put_bytes = _PARTS_IN_ONE_PUT * part_bytes
+        self.storage_options: dict[str, Any] = {}
+        self._store_check = store_check
+        self._uploader = uploader
+        self._nonces = map(f"{uuid4().hex}-{{}}".format, count())
+        self._lanes = Lanes(self.max_concurrency, part_bytes * _PARTS_IN_MEMORY)
+        self._deleter = Deleter(
+            self._delete_batch,
+            self._delete_one,
+            batch_size=self.delete_batch_size,
+            threads=self.max_concurrency,
+        )
 
     def put_file(
         self,
@@ -148,21 +198,77 @@ class BaseObjectStorageClient(ABC):
         uri: ObjectStorageUri,
         *,
         content_type: str | None = None,
+        lanes: int | None = None,
+        on_read: Callable[[int], None] | None = None,
     ) -> ObjectStorageObject:
         self.check(uri)
-        with HashingReader(path) as reader:
+        with HashingReader(path, on_read) as reader:
             if reader.size > self.max_object_bytes:
                 raise SourceFileError(
                     f"{reader.path} has {reader.size} bytes and the store of {uri} takes "
                     f"{self.max_object_bytes} at most: split the file."
                 )
-            if reader.size <= self.part_bytes:
-                with self._budget.holding(reader.size):
-                    data = reader.read()
-                    etag = self._put_small(uri, data, content_type, reader.sha256(), False)
+            if reader.size <= self.largest_put_bytes:
+                with self._lanes.holding(1, reader.size):
+                    etag = self._prepared(reader.read(), uri, content_type, reader.sha256())()
             else:
-                etag = self._put_large(uri, reader, content_type, part_bytes_for(reader.size, self.part_bytes))
+                etag = self._send_large(
+                    uri, reader, content_type, min(lanes or self.max_concurrency, self.max_concurrency)
+                )
             return ObjectStorageObject(uri, reader.size, reader.sha256(), content_type, etag)
+
+    def _prepared(
+        self, data: bytes, uri: ObjectStorageUri, content_type: str | None, digest: str
+    ) -> Callable[[], str | None]:
+        """Return what writes one object in one request and returns its ETag."""
+        metadata = self._metadata(sha256=digest, nonce=next(self._nonces))
+        target = UploadTarget(uri, content_type, metadata)
+        if self._uploader and self._uploader.takes(target):
+            return partial(self._uploader.put_small, target, data)
+        return partial(self._put_small, target, data, digest, False)
+
+    def _create(self, data: bytes, uri: ObjectStorageUri, content_type: str | None, digest: str) -> str | None:
+        """Write one object if its key is free; return its ETag."""
+        nonce = next(self._nonces)
+        target = UploadTarget(uri, content_type, self._metadata(sha256=digest, nonce=nonce))
+        try:
+            return self._put_small(target, data, digest, True)
+        except ObjectAlreadyExistsError as failure:
+            return self._ours_after_all(uri, nonce, failure)
+
+    def _send_large(
+        self, uri: ObjectStorageUri, reader: HashingReader, content_type: str | None, lanes: int
+    ) -> str | None:
+        nonce = next(self._nonces)
+        target = UploadTarget(uri, content_type, self._metadata(nonce=nonce))
+        part_bytes = part_bytes_for(reader.size, self.part_bytes)
+        if not self.parts_side_by_side:
+            lanes = 1
+        # The larger the parts, the fewer at once; one part more than is sent is in memory, being read.
+        lanes = max(1, min(lanes, math.ceil(reader.size / part_bytes), self._lanes.size_bytes // part_bytes - 1))
+        put_large = self._put_large
+        if self._uploader and self._uploader.takes(target):
+            put_large = self._uploader.put_large
+        with self._lanes.holding(lanes, min(reader.size, (lanes + 1) * part_bytes)):
+            try:
+                return put_large(target, reader, part_bytes, lanes)
+            except StorageError as failure:
+                return self._ours_after_all(uri, nonce, failure)
+
+    def _ours_after_all(self, uri: ObjectStorageUri, nonce: str, failure: StorageError) -> str | None:
+        """Return the ETag of an object that our own write has made though its answer got lost.
+
+        :raises StorageError: ``failure``, if that isn't what is there.
+        """
+        with suppress(StorageError):
+            found = self.stat(uri)
+            if found.nonce == nonce:
+                log.info("%s is there: its upload came to its end though the answer was lost.", uri)
+                return found.etag
+        raise failure
+
+    def _metadata(self, **values: str) -> dict[str, str]:
+        return {f"{self.metadata_prefix}{name}": value for name, value in values.items()}
 
     def put_bytes(
         self,
@@ -172,10 +278,30 @@ class BaseObjectStorageClient(ABC):
         content_type: str | None = None,
         only_if_absent: bool = False,
     ) -> ObjectStorageObject:
+        digest = hashlib.sha256(data).hexdigest()
+        if not only_if_absent:
+            return self.prepare_bytes(data, uri, digest, content_type=content_type)()
         self.check(uri)
-        digest = sha256(data).hexdigest()
-        etag = self._put_small(uri, data, content_type, digest, only_if_absent)
+        etag = self._create(data, uri, content_type, digest)
         return ObjectStorageObject(uri, len(data), digest, content_type, etag)
+
+    def prepare_bytes(
+        self, data: bytes, uri: ObjectStorageUri, sha256: str, *, content_type: str | None = None
+    ) -> Callable[[], ObjectStorageObject]:
+        self.check(uri)
+        write = self._prepared(data, uri, content_type, sha256)
+        size = len(data)
+        lanes = self._lanes
+
+        def send() -> ObjectStorageObject:
+            lanes.take(1, size)
+            try:
+                etag = write()
+            finally:
+                lanes.give_back(1, size)
+            return ObjectStorageObject(uri, size, sha256, content_type, etag)
+
+        return send
 
     def get_file(self, uri: ObjectStorageUri, path: str | os.PathLike[str]) -> ObjectStorageObject:
         self.check(uri)
@@ -216,13 +342,7 @@ class BaseObjectStorageClient(ABC):
             return
         for uri in uris:
             self.check(uri)
-        by_key = {uri.key: uri for uri in uris}
-        left = dict.fromkeys(by_key, "")
-        for _ in range(_DELETE_ROUNDS):
-            left = self._delete_once(uris[0], list(left))
-            if not left:
-                return
-        raise delete_incomplete({str(by_key[key]): reason for key, reason in left.items()})
+        self._deleter.delete(uris)
 
     def delete_prefix(self, prefix: ObjectStorageUri) -> int:
         uris = self.list_prefix(narrow_prefix(prefix))
@@ -232,40 +352,14 @@ class BaseObjectStorageClient(ABC):
             raise delete_incomplete({str(uri): "still listed after its delete" for uri in remaining})
         return len(uris)
 
-    def _delete_once(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
-        """Send one delete for each key, batch by batch; return the refused keys with the reason."""
-        batches = [
-            keys[start : start + self.delete_batch_size] for start in range(0, len(keys), self.delete_batch_size)
-        ]
-        refused: dict[str, str] = {}
-        with ThreadPoolExecutor(self.max_concurrency, thread_name_prefix="dpone-delete") as pool:
-            for result in pool.map(lambda batch: self._delete_or_say_why(anywhere, batch), batches):
-                refused.update(result)
-        return refused
+    def abort_uploads(self, prefix: ObjectStorageUri) -> int:
+        """Return 0: what a killed upload leaves in this store never shows, and expires by itself.
 
-    def _delete_or_say_why(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
-        if self._takes_batches:
-            try:
-                return self._delete_batch(anywhere, keys)
-            except BucketNotFoundError:
-                raise
-            except StorageAccessDeniedError as error:
-                return dict.fromkeys(keys, str(error))
-            except StorageError as error:
-                log.info("Deleting one by one, since this store takes no batch: %s", error)
-                self._takes_batches = False
-        return self._delete_singly(anywhere, keys)
-
-    def _delete_singly(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
-        refused = {}
-        for key in keys:
-            try:
-                self._delete_one(replace(anywhere, key=key))
-            except ObjectNotFoundError:
-                continue
-            except StorageError as error:
-                refused[key] = str(error)
-        return refused
+        GCS keeps the session of a resumable upload for a week and lists none. Azure drops uncommitted
+        blocks after a week, or with the next write of the same blob.
+        """
+        self.check(prefix)
+        return 0
 
     def check(self, uri: ObjectStorageUri) -> None:
         """Refuse a URI that this client can't serve."""
@@ -283,10 +377,7 @@ class BaseObjectStorageClient(ABC):
         try:
             yield
         except self._sdk_errors() as error:
-            status, code, message = self._describe(error)
-            kind = _classify(status, code, on_404)
-            detail = ": ".join(part for part in (code, redact(message.strip())) if part).rstrip(".")
-            raise kind(f"Could not {action} {uri}: {detail}. {_ADVICE[kind]}", uri=str(uri)) from printable_cause(error)
+            raise store_error(action, uri, *self._describe(error), on_404=on_404) from printable_cause(error)
 
     @abstractmethod
     def _sdk_errors(self) -> tuple[type[Exception], ...]:
@@ -297,25 +388,12 @@ class BaseObjectStorageClient(ABC):
         """Return HTTP status, error code and message of an SDK's error."""
 
     @abstractmethod
-    def _put_small(
-        self,
-        uri: ObjectStorageUri,
-        data: bytes,
-        content_type: str | None,
-        digest: str,
-        only_if_absent: bool,
-    ) -> str | None:
+    def _put_small(self, target: UploadTarget, data: bytes, digest: str, only_if_absent: bool) -> str | None:
         """Write one object in one request, the store checking its checksum; return the ETag."""
 
     @abstractmethod
-    def _put_large(
-        self,
-        uri: ObjectStorageUri,
-        reader: HashingReader,
-        content_type: str | None,
-        part_bytes: int,
-    ) -> str | None:
-        """Write one object in parts; on an error nothing is left open. Return the ETag."""
+    def _put_large(self, target: UploadTarget, reader: HashingReader, part_bytes: int, lanes: int) -> str | None:
+        """Write one object in parts, ``lanes`` at a time; on an error nothing is left open. Return the ETag."""
 
     @abstractmethod
     def _download(self, uri: ObjectStorageUri, file: BinaryIO) -> ObjectStorageObject:
@@ -332,87 +410,11 @@ class BaseObjectStorageClient(ABC):
 
     @abstractmethod
     def _delete_batch(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
-        """Delete keys of one bucket in one request; return those refused, with the reason."""
+        """Delete keys of one bucket in one request; return those refused, with the store's code and message.
+
+        The code comes first, as in ``SlowDown: Please reduce your request rate``.
+        """
 
     @abstractmethod
     def _delete_one(self, uri: ObjectStorageUri) -> None:
         """Delete one object, for stores that refuse a batch."""
-
-
-def checked_max_concurrency(value: int) -> int:
-    """Return ``value`` if that many things can be done at once.
-
-    :raises InvalidOptionError: if it isn't a whole number from 1.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidOptionError(f"max_concurrency is {value!r}: give a whole number from 1.")
-    return value
-
-
-def narrow_prefix(prefix: ObjectStorageUri) -> ObjectStorageUri:
-    """Return ``prefix`` if it may be deleted.
-
-    :raises InvalidUriError: for a whole bucket.
-    """
-    if not prefix.key.strip("/"):
-        raise InvalidUriError(f"{prefix} is a whole bucket, and only a prefix in one is ever deleted.")
-    return prefix
-
-
-def delete_incomplete(left: Mapping[str, str]) -> DeleteIncompleteError:
-    """Return the error for a delete that left objects behind; all are in ``left``, some in the text."""
-    left = {uri: redact(reason) for uri, reason in left.items()}
-    named = [f"{uri} ({reason})" for uri, reason in list(left.items())[:_NAMED_IN_MESSAGES]]
-    more = f" and {len(left) - len(named)} more" if len(left) > len(named) else ""
-    return DeleteIncompleteError(
-        f"{len(left)} objects could not be deleted: {', '.join(named)}{more}. "
-        "Remove what holds them (a right that is missing, a lease, a retention rule) and run the cleanup again.",
-        uri=next(iter(left)),
-        left=left,
-    )
-
-
-_CHECKSUM_CODES = {
-    "BadDigest",
-    "InvalidDigest",
-    "Md5Mismatch",
-    "XAmzContentChecksumMismatch",
-    "XAmzContentSHA256Mismatch",
-}
-_NO_BUCKET_CODES = {"NoSuchBucket", "ContainerNotFound"}
-_NO_OBJECT_CODES = {"NoSuchKey", "BlobNotFound"}
-_TAKEN_CODES = {"BlobAlreadyExists", "ConditionalRequestConflict", "PreconditionFailed"}
-_DENIED_CODES = {
-    "ExpiredToken",
-    "InvalidAccessKeyId",
-    "InvalidToken",
-    "NoCredentials",
-    "SignatureDoesNotMatch",
-}
-_ADVICE: dict[type[StorageError], str] = {
-    BucketNotFoundError: "Create the bucket or container, or correct the URI.",
-    ChecksumMismatchError: "The bytes changed on their way and nothing was stored; run it again.",
-    ObjectAlreadyExistsError: "Somebody else wrote it first.",
-    ObjectNotFoundError: "Check the URI, and whether a cleanup has deleted it.",
-    StorageAccessDeniedError: (
-        "Check the credentials of the Airflow connection and the rights they have on this prefix."
-    ),
-    StorageError: "If the store is up and reachable from this host, run it again.",
-}
-
-
-def _classify(status: int | None, code: str, on_404: type[StorageError]) -> type[StorageError]:
-    """Return our error type for a store's answer."""
-    if code in _CHECKSUM_CODES:
-        return ChecksumMismatchError
-    if code in _NO_BUCKET_CODES:
-        return BucketNotFoundError
-    if code in _NO_OBJECT_CODES:
-        return ObjectNotFoundError
-    if status == 404:
-        return on_404
-    if status in (401, 403) or code in _DENIED_CODES:
-        return StorageAccessDeniedError
-    if status == 412 or code in _TAKEN_CODES:
-        return ObjectAlreadyExistsError
-    return StorageError

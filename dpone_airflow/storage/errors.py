@@ -8,7 +8,8 @@
     │   ├── InvalidPlanError                    run id, part, policy, dataset, table, ...
     │   ├── InvalidManifestError
     │   ├── InvalidOptionError                  storage_options, concurrency, ...
-    │   └── ConnectionMismatchError             a URI and a connection that don't fit each other
+    │   ├── ConnectionMismatchError             a URI and a connection that don't fit each other
+    │   └── EngineNotUsableError                engine="obstore" with what obstore can't honour
     ├── SourceFileError                         the local files
     │   ├── NoFilesMatchedError
     │   ├── SourceFileNotFoundError
@@ -25,7 +26,9 @@
     ├── ClaimError                              whose run prefix is it?
     │   ├── UnclaimedPrefixError
     │   ├── ClaimedByAnotherWriterError
-    │   └── ClaimNotFoundError
+    │   ├── ClaimNotFoundError
+    │   └── AlreadyStagedError                  if_exists="fail", and something is staged there
+    ├── StagingStoppedError                     somebody asked the stage to stop
     ├── StagingGraphError                       a DAG in which a cleanup could hurt
     └── MissingExtraError (also ImportError)    an extra of this package isn't installed
 """
@@ -34,6 +37,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 
 
 class DponeAirflowError(Exception):
@@ -64,6 +68,10 @@ class ConnectionMismatchError(InvalidInputError):
     """A URI and an Airflow connection that don't belong together."""
 
 
+class EngineNotUsableError(InvalidInputError):
+    """obstore was asked for by name and can't upload exactly as the connection says."""
+
+
 class SourceFileError(DponeAirflowError):
     """A local file that can't be staged."""
 
@@ -89,11 +97,15 @@ class StorageError(DponeAirflowError):
 
     :param message: a sentence: what was wrong, with what, and what to do.
     :param uri: the object or prefix that it was about.
+    :param status: the HTTP status, if there was an answer.
+    :param code: the store's or the SDK's name for the failure.
     """
 
-    def __init__(self, message: str, *, uri: str = "") -> None:
+    def __init__(self, message: str, *, uri: str = "", status: int | None = None, code: str = "") -> None:
         super().__init__(message)
         self.uri = uri
+        self.status = status
+        self.code = code
 
 
 class ObjectNotFoundError(StorageError):
@@ -147,6 +159,14 @@ class ClaimNotFoundError(ClaimError):
     """A run that no stage has claimed, so nothing under it may be deleted."""
 
 
+class AlreadyStagedError(ClaimError):
+    """This writer has staged here before, and was told to fail if so."""
+
+
+class StagingStoppedError(DponeAirflowError):
+    """The stage was asked to stop before it had all files; what it has sent is recorded."""
+
+
 class StagingGraphError(DponeAirflowError):
     """A DAG in which a cleanup could delete files that are still needed, or hide a failure."""
 
@@ -167,13 +187,10 @@ class MissingExtraError(DponeAirflowError, ImportError):
 
 # A name and what assigns a value to it: a query parameter, a JSON key, a header, a variable, a part of
 # a connection string. The value is looked at and not taken, for it may be a name itself.
-_ASSIGNMENT = re.compile(
-    r"""
+_ASSIGNMENT = r"""
     (?<![\w-]) (?P<name>[\w-]++) ["']?+ \s*+ [=:] \s*+ (?: (?:bearer|basic|sharedkey) \s++ )?+ ["']?+
     (?= (?P<value> [^&;\s'"<>,}]+ ) )
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
+    """
 _SECRET_NAMES = {"sig", "authorization"}
 # Error codes end otherwise: ExpiredToken, InvalidAccessKeyId, SignatureDoesNotMatch.
 _SECRET_ENDINGS = (
@@ -192,11 +209,17 @@ _SECRET_ENDINGS = (
 )
 
 
+@cache
+def _assignment() -> re.Pattern[str]:
+    """Return the pattern. Every DAG file that is parsed imports the errors, and few mask anything."""
+    return re.compile(_ASSIGNMENT, re.IGNORECASE | re.VERBOSE)
+
+
 def redact(text: str) -> str:
     """Return ``text`` with passwords, keys, tokens and signatures masked."""
     parts: list[str] = []
     done = 0
-    for assignment in _ASSIGNMENT.finditer(text):
+    for assignment in _assignment().finditer(text):
         name = assignment["name"].lower().replace("-", "").replace("_", "")
         if assignment.start() >= done and (name in _SECRET_NAMES or name.endswith(_SECRET_ENDINGS)):
             parts += text[done : assignment.end()], "***"

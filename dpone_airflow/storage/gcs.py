@@ -16,6 +16,7 @@ from dpone_airflow.storage.etag import normalise_etag
 from dpone_airflow.storage.hashing import HashingReader
 from dpone_airflow.storage.options import checked_options
 from dpone_airflow.storage.parts import DEFAULT_PART_BYTES
+from dpone_airflow.storage.uploader import UploadTarget
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 
 _UNKNOWN_TYPE = "application/octet-stream"
@@ -34,12 +35,14 @@ class GCSObjectStorageClient(BaseObjectStorageClient):
     :param client: a ``google.cloud.storage.Client``.
     :param storage_options: see ``storage.options``.
     :param max_concurrency: files sent at the same time.
-    :param part_bytes: files above this size are sent in chunks of it, one after the other.
+    :param part_bytes: files above twice this size are sent in chunks of it, one after the other.
+    :param store_check: False to send no CRC32C for the store to check.
     :raises MissingExtraError: if no client is given and google-cloud-storage isn't installed.
     """
 
     provider = ObjectStorageProvider.GCS
     max_object_bytes = 5 * 1024**4
+    parts_side_by_side = False
     # https://cloud.google.com/storage/docs/batch#overview
     delete_batch_size = 100
 
@@ -50,8 +53,9 @@ class GCSObjectStorageClient(BaseObjectStorageClient):
         storage_options: Mapping[str, Any] | None = None,
         max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
         part_bytes: int = DEFAULT_PART_BYTES,
+        store_check: bool = True,
     ) -> None:
-        super().__init__(max_concurrency=max_concurrency, part_bytes=part_bytes)
+        super().__init__(max_concurrency=max_concurrency, part_bytes=part_bytes, store_check=store_check)
         if client is None:
             try:
                 from google.cloud import storage
@@ -59,7 +63,9 @@ class GCSObjectStorageClient(BaseObjectStorageClient):
                 raise MissingExtraError("gcp", "gs:// URIs") from error
             client = storage.Client()
         self._gcs = client
-        options = checked_options(ObjectStorageProvider.GCS, storage_options)
+        self._checksum = "crc32c" if store_check else None
+        self.storage_options = checked_options(ObjectStorageProvider.GCS, storage_options)
+        options = dict(self.storage_options)
         self._user_project = options.pop("user_project", None)
         self._acl = options.pop("predefined_acl", None)
         self._storage_class = options.pop("storage_class", None)
@@ -90,42 +96,27 @@ class GCSObjectStorageClient(BaseObjectStorageClient):
                     replace(prefix, key=blob.name), blob.size, etag=normalise_etag(blob.generation)
                 )
 
-    def _put_small(
-        self,
-        uri: ObjectStorageUri,
-        data: bytes,
-        content_type: str | None,
-        digest: str,
-        only_if_absent: bool,
-    ) -> str | None:
-        blob = self._new_blob(uri)
-        blob.metadata = {"dpone-sha256": digest}
-        with self._calling("write", uri):
+    def _put_small(self, target: UploadTarget, data: bytes, digest: str, only_if_absent: bool) -> str | None:
+        blob = self._new_blob(target)
+        with self._calling("write", target.uri):
             blob.upload_from_string(
                 data,
-                content_type=content_type or _UNKNOWN_TYPE,
+                content_type=target.content_type or _UNKNOWN_TYPE,
                 predefined_acl=self._acl,
-                checksum="crc32c",
+                checksum=self._checksum,
                 if_generation_match=0 if only_if_absent else None,
             )
         return normalise_etag(blob.generation)
 
-    def _put_large(
-        self,
-        uri: ObjectStorageUri,
-        reader: HashingReader,
-        content_type: str | None,
-        part_bytes: int,
-    ) -> str | None:
-        chunk = -(-part_bytes // _CHUNK_UNIT) * _CHUNK_UNIT
-        blob = self._new_blob(uri, chunk_size=chunk)
-        with self._budget.holding(chunk), self._calling("write", uri):
+    def _put_large(self, target: UploadTarget, reader: HashingReader, part_bytes: int, lanes: int) -> str | None:
+        blob = self._new_blob(target, chunk_size=-(-part_bytes // _CHUNK_UNIT) * _CHUNK_UNIT)
+        with self._calling("write", target.uri):
             blob.upload_from_file(
                 reader,
                 size=reader.size,
-                content_type=content_type or _UNKNOWN_TYPE,
+                content_type=target.content_type or _UNKNOWN_TYPE,
                 predefined_acl=self._acl,
-                checksum="crc32c",
+                checksum=self._checksum,
             )
         return normalise_etag(blob.generation)
 
@@ -163,8 +154,9 @@ class GCSObjectStorageClient(BaseObjectStorageClient):
     def _bucket(self, uri: ObjectStorageUri) -> Any:
         return self._gcs.bucket(uri.bucket, user_project=self._user_project)
 
-    def _new_blob(self, uri: ObjectStorageUri, chunk_size: int | None = None) -> Any:
-        blob = self._bucket(uri).blob(uri.key, chunk_size=chunk_size, kms_key_name=self._kms_key_name)
+    def _new_blob(self, target: UploadTarget, chunk_size: int | None = None) -> Any:
+        blob = self._bucket(target.uri).blob(target.uri.key, chunk_size=chunk_size, kms_key_name=self._kms_key_name)
+        blob.metadata = dict(target.metadata)
         if self._storage_class:
             blob.storage_class = self._storage_class
         return blob
@@ -196,4 +188,5 @@ def _object(uri: ObjectStorageUri, blob: Any) -> ObjectStorageObject:
         (blob.metadata or {}).get("dpone-sha256"),
         blob.content_type,
         normalise_etag(blob.generation),
+        (blob.metadata or {}).get("dpone-nonce"),
     )

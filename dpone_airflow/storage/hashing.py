@@ -7,6 +7,7 @@ import io
 import os
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +16,8 @@ from dpone_airflow.storage.errors import (
     SourceFileError,
     SourceFileNotFoundError,
 )
+
+_HASHED_AT_ONCE = 1024 * 1024
 
 
 class HashingReader:
@@ -25,15 +28,18 @@ class HashingReader:
     writes to fails its upload before the store has all of it.
 
     :param path: the file; it is opened at once.
+    :param on_read: called with a number of bytes before they are read for the first time; what it
+        raises ends the upload.
     :raises SourceFileNotFoundError: if it isn't there.
     :raises SourceFileError: if it is a directory, FIFO, socket or device, or can't be read.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self._file = _open_regular_file(self.path)
-        self._opened = os.fstat(self._file.fileno())
+    def __init__(self, path: str | os.PathLike[str], on_read: Callable[[int], None] | None = None) -> None:
+        self.path = path if isinstance(path, Path) else Path(path)
+        descriptor, self._opened = _open_regular_file(self.path)
+        self._file = io.FileIO(descriptor, "rb")
         self.size = self._opened.st_size
+        self._on_read = on_read
         self._position = 0
         self._hashed = 0
         self._sha256 = hashlib.sha256()
@@ -49,10 +55,15 @@ class HashingReader:
         wanted = left if size < 0 else min(size, left)
         if wanted == 0:
             return b""
-        data = self._file.read(wanted)
-        if len(data) != wanted:
-            raise self._changed()
         end = self._position + wanted
+        if self._on_read and end > self._hashed:
+            self._on_read(end - self._hashed)
+        data = self._file.read(wanted)
+        while len(data) < wanted:  # a system call may return less than it was asked for
+            more = self._file.read(wanted - len(data))
+            if not more:
+                raise _file_changed(self.path)
+            data += more
         if end > self._hashed:
             self._sha256.update(memoryview(data)[self._hashed - self._position :])
             self._hashed = end
@@ -107,13 +118,39 @@ class HashingReader:
     def _check_unchanged(self) -> None:
         now = os.fstat(self._file.fileno())
         if (now.st_size, now.st_mtime_ns) != (self._opened.st_size, self._opened.st_mtime_ns):
-            raise self._changed()
+            raise _file_changed(self.path)
 
-    def _changed(self) -> SourceFileChangedError:
-        return SourceFileChangedError(
-            f"{self.path} changed while it was staged: stage it when its writer has finished "
-            "(write to another name and rename)."
-        )
+
+def read_whole(path: str | os.PathLike[str], on_read: Callable[[int], None] | None = None) -> bytes:
+    """Return a small file's content, in as few calls as it takes to see that it didn't change meanwhile.
+
+    :param on_read: called with the file's length before it is read.
+    :raises SourceFileError: what ``HashingReader`` raises.
+    """
+    path = Path(path)
+    descriptor, opened = _open_regular_file(path)
+    try:
+        if on_read:
+            on_read(opened.st_size)
+        # One byte more than there should be: it comes if somebody has added to the file.
+        data = os.read(descriptor, opened.st_size + 1)
+        now = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    if len(data) != opened.st_size or (now.st_size, now.st_mtime_ns) != (opened.st_size, opened.st_mtime_ns):
+        raise _file_changed(path)
+    return data
+
+
+def sha256_of(path: str | os.PathLike[str], on_read: Callable[[int], None] | None = None) -> str:
+    """Return the digest of a file in hex.
+
+    :raises SourceFileError: what ``HashingReader`` raises.
+    """
+    with HashingReader(path, on_read) as reader:
+        while reader.read(_HASHED_AT_ONCE):
+            pass
+        return reader.sha256()
 
 
 def file_not_found(path: Path) -> SourceFileNotFoundError:
@@ -137,7 +174,13 @@ def not_a_regular_file(path: Path, mode: int) -> SourceFileError:
     return SourceFileError(f"{path} is {kind}; only regular files can be staged as one object.")
 
 
-def _open_regular_file(path: Path) -> io.BufferedReader:
+def _file_changed(path: Path) -> SourceFileChangedError:
+    return SourceFileChangedError(
+        f"{path} changed while it was staged: stage it when its writer has finished (write to another name and rename)."
+    )
+
+
+def _open_regular_file(path: Path) -> tuple[int, os.stat_result]:
     try:
         # Without O_NONBLOCK, opening a FIFO waits for somebody to write to it.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -145,8 +188,8 @@ def _open_regular_file(path: Path) -> io.BufferedReader:
         raise file_not_found(path) from None
     except OSError as error:
         raise SourceFileError(f"{path} can't be opened: {error.strerror}.") from error
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise not_a_regular_file(path, mode)
-    return os.fdopen(descriptor, "rb")
+        raise not_a_regular_file(path, status.st_mode)
+    return descriptor, status

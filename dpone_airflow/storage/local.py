@@ -5,7 +5,7 @@
     <root>/s3/<bucket>/<key>                  an object is a file where its key says
     <root>/gs/<bucket>/..   az/<container>/..   azure/<account>/<container>/..
     <root>/.dpone/metadata/<ab>/<sha256 of place>/<etag>.json
-    <root>/.dpone/unfinished/                 what is being written
+    <root>/.dpone/unfinished/                 what is being written, each file locked by its writer
 
 A write is a file in ``unfinished``, then its metadata, then one rename: a reader sees the old
 object or the new one, whole, with the metadata of just that one. Keys are percent-encoded where a
@@ -15,11 +15,12 @@ file system needs it, so no key leaves the root.
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from hashlib import sha256
@@ -40,6 +41,7 @@ from dpone_airflow.storage.errors import (
 )
 from dpone_airflow.storage.hashing import HashingReader
 from dpone_airflow.storage.parts import DEFAULT_PART_BYTES
+from dpone_airflow.storage.uploader import UploadTarget
 from dpone_airflow.storage.uri import ObjectStorageUri
 
 _OWN = ".dpone"
@@ -66,6 +68,7 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
 
     provider = None
     max_object_bytes = 5 * 1024**4
+    parts_side_by_side = False
     delete_batch_size = 1000
 
     def __init__(
@@ -107,57 +110,52 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
             for key, status in _walk(folder, prefix.prefix):
                 yield ObjectStorageObject(replace(prefix, key=key), status.st_size, etag=_etag(status))
 
-    def _put_small(
-        self,
-        uri: ObjectStorageUri,
-        data: bytes,
-        content_type: str | None,
-        digest: str,
-        only_if_absent: bool,
-    ) -> str | None:
+    def _put_small(self, target: UploadTarget, data: bytes, digest: str, only_if_absent: bool) -> str | None:
         def write(file: BinaryIO) -> str:
             file.write(data)
             return digest
 
-        return self._write(uri, write, content_type, only_if_absent)
+        return self._write(target, write, only_if_absent)
 
-    def _put_large(
-        self,
-        uri: ObjectStorageUri,
-        reader: HashingReader,
-        content_type: str | None,
-        part_bytes: int,
-    ) -> str | None:
+    def _put_large(self, target: UploadTarget, reader: HashingReader, part_bytes: int, lanes: int) -> str | None:
         def write(file: BinaryIO) -> str:
-            with self._budget.holding(part_bytes):
-                while chunk := reader.read(part_bytes):
-                    file.write(chunk)
+            while chunk := reader.read(part_bytes):
+                file.write(chunk)
             return reader.sha256()
 
-        return self._write(uri, write, content_type, False)
+        return self._write(target, write, False)
 
-    def _write(self, uri: ObjectStorageUri, write: Any, content_type: str | None, only_if_absent: bool) -> str:
+    def _write(self, upload: UploadTarget, write: Callable[[BinaryIO], str], only_if_absent: bool) -> str:
+        uri = upload.uri
         target = self.path_of(uri)
         with self._calling("write", uri, on_404=StorageError):
-            unfinished = self._own_dir("unfinished") / uuid4().hex
+            directory = self._own_dir("unfinished")
             try:
-                with open(unfinished, "xb") as file:
+                with _unfinished_in(directory) as (unfinished, file):
                     digest = write(file)
-                # The clock's own resolution would give two quick writes one time, and so one ETag.
-                now = time.time_ns()
-                os.utime(unfinished, ns=(now, now))
-                etag = _etag(os.stat(unfinished))
-                notes = self._write_notes(uri, etag, {"uri": str(uri), "sha256": digest, "content_type": content_type})
-                replaced = _etag_of(target)
-                try:
-                    _move(unfinished, target, only_if_absent)
-                except OSError:
-                    notes.unlink(missing_ok=True)
-                    raise
+                    file.flush()
+                    # The clock's own resolution would give two quick writes one time, and so one ETag.
+                    now = time.time_ns()
+                    os.utime(unfinished, ns=(now, now))
+                    etag = _etag(os.stat(unfinished))
+                    notes = self._write_notes(
+                        uri,
+                        etag,
+                        {
+                            "uri": str(uri),
+                            "sha256": digest,
+                            "content_type": upload.content_type,
+                            "nonce": upload.metadata["dpone-nonce"],
+                        },
+                    )
+                    replaced = _etag_of(target)
+                    try:
+                        _move(unfinished, target, only_if_absent)
+                    except OSError:
+                        notes.unlink(missing_ok=True)
+                        raise
             except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
                 raise self._taken(uri, target) from error
-            finally:
-                unfinished.unlink(missing_ok=True)
         self._forget(uri, replaced)
         return etag
 
@@ -208,10 +206,18 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
         # No notes: the file was put there by hand, or was replaced since it was opened.
         with suppress(FileNotFoundError):
             notes = json.loads((self._metadata_dir(uri) / f"{etag}.json").read_text())
-        return ObjectStorageObject(uri, status.st_size, notes.get("sha256"), notes.get("content_type"), etag)
+        return ObjectStorageObject(
+            uri, status.st_size, notes.get("sha256"), notes.get("content_type"), etag, notes.get("nonce")
+        )
 
     def _delete_batch(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
-        return self._delete_singly(anywhere, keys)
+        refused = {}
+        for key in keys:
+            try:
+                self._delete_one(replace(anywhere, key=key))
+            except StorageError as error:
+                refused[key] = str(error)
+        return refused
 
     def _delete_one(self, uri: ObjectStorageUri) -> None:
         path = self.path_of(uri)
@@ -222,6 +228,19 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
             path.unlink(missing_ok=True)
             self._forget(uri, etag)
             self._delete_empty_folders(path.parent, self._bucket_dir(uri))
+
+    def abort_uploads(self, prefix: ObjectStorageUri) -> int:
+        """Remove what killed writers left below any prefix: an unfinished file doesn't say where it was to go."""
+        self.check(prefix)
+        removed = 0
+        with self._calling("remove unfinished writes for", prefix):
+            for path in self.root_dir.joinpath(_OWN, "unfinished").glob("*"):
+                # Its writer holds the lock, and a process that is killed holds none.
+                with suppress(FileNotFoundError, BlockingIOError), path.open("r+b") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+                    removed += 1
+        return removed
 
     @staticmethod
     def _delete_empty_folders(folder: Path, bucket: Path) -> None:
@@ -322,6 +341,24 @@ def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
         else:
             with suppress(FileNotFoundError):  # deleted since the folder was read
                 yield key, entry.stat()
+
+
+@contextmanager
+def _unfinished_in(directory: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """Open a file that no ``abort_uploads`` removes while this process lives and has it open."""
+    for _ in range(_ATTEMPTS):
+        path = directory / uuid4().hex
+        with open(path, "xb") as file:
+            try:
+                # Where a file system has no locks, the sweep can't lock the file either and leaves it.
+                with suppress(OSError):
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                if os.fstat(file.fileno()).st_nlink:  # else it was swept away before it was locked
+                    yield path, file
+                    return
+            finally:
+                path.unlink(missing_ok=True)
+    raise FileNotFoundError(errno.ENOENT, "its file is removed faster than it can be locked", str(path))
 
 
 def _move(unfinished: Path, target: Path, only_if_absent: bool) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from dpone_airflow.storage.budget import ByteBudget
 from dpone_airflow.storage.hashing import HashingReader
 
 MIB = 1024 * 1024
@@ -29,15 +29,16 @@ def send_parts(
     *,
     part_bytes: int,
     threads: int,
-    budget: ByteBudget,
 ) -> list[Sent]:
     """Read ``reader`` in parts and call ``send(number, data)`` for each, numbers from 1.
 
-    Returns what ``send`` returned, in order, once the whole file is read and every part is sent.
-    The first error stops the reading and what is queued, waits for the parts under way and is raised.
+    While ``threads`` parts are sent, one more is read; no others are in memory. Returns what
+    ``send`` returned, in order, once the whole file is read and every part is sent. The first error
+    stops the reading and what is queued, waits for the parts under way and is raised.
     """
     sent: dict[int, Sent] = {}
     failures: list[BaseException] = []
+    in_memory = threading.BoundedSemaphore(threads + 1)
 
     def send_one(number: int, data: bytes) -> None:
         try:
@@ -46,17 +47,15 @@ def send_parts(
         except BaseException as error:  # noqa: BLE001 - raised below, in the thread that asked
             failures.append(error)
         finally:
-            budget.give_back(len(data))
+            in_memory.release()
 
     with ThreadPoolExecutor(threads, thread_name_prefix="dpone-part") as pool:
         number = 0
         while reader.tell() < reader.size and not failures:
-            size = min(part_bytes, reader.size - reader.tell())
-            budget.take(size)
+            in_memory.acquire()
             try:
-                data = reader.read(size)
+                data = reader.read(part_bytes)
             except BaseException as error:  # noqa: BLE001 - raised below, after the parts under way
-                budget.give_back(size)
                 failures.append(error)
                 break
             number += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
@@ -19,6 +20,8 @@ from dpone_airflow.storage.etag import normalise_etag
 from dpone_airflow.storage.hashing import HashingReader
 from dpone_airflow.storage.options import checked_options
 from dpone_airflow.storage.parts import DEFAULT_PART_BYTES, send_parts
+from dpone_airflow.storage.s3_listing import listed_objects
+from dpone_airflow.storage.uploader import Uploader, UploadTarget
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 
 _COPY_CHUNK = 1024 * 1024
@@ -27,14 +30,17 @@ _COPY_CHUNK = 1024 * 1024
 class S3ObjectStorageClient(BaseObjectStorageClient):
     """S3 objects through an injected boto3 client, or one of boto3's default session.
 
-    Every byte that is sent carries a SHA-256 that S3 checks, on a single PUT and on each part.
+    Every byte that is sent carries a SHA-256 that S3 checks, on a single PUT and on each part,
+    unless ``store_check`` is off.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
 
     :param client: a boto3 S3 client.
     :param storage_options: arguments of S3's operations, see ``storage.options``; each is given to
         every operation that knows it.
     :param max_concurrency: files, or parts of a file, sent at the same time.
-    :param part_bytes: files above this size are sent in parts of it; S3 wants 5 MiB or more.
+    :param part_bytes: files above twice this size are sent in parts of it; S3 wants 5 MiB or more.
+    :param store_check: False to send no SHA-256 for S3 to check; the manifest has one all the same.
+    :param uploader: writes in boto3's place what it can, see ``storage.obstore_uploader``.
     :raises MissingExtraError: if no client is given and boto3 isn't installed.
     """
 
@@ -49,8 +55,12 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
         storage_options: Mapping[str, Any] | None = None,
         max_concurrency: int = DEFAULT_MAX_CONCURRENCY,
         part_bytes: int = DEFAULT_PART_BYTES,
+        store_check: bool = True,
+        uploader: Uploader | None = None,
     ) -> None:
-        super().__init__(max_concurrency=max_concurrency, part_bytes=part_bytes)
+        super().__init__(
+            max_concurrency=max_concurrency, part_bytes=part_bytes, store_check=store_check, uploader=uploader
+        )
         if client is None:
             try:
                 import boto3
@@ -58,7 +68,7 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
                 raise MissingExtraError("s3", "s3:// URIs") from error
             client = boto3.client("s3")
         self._s3 = client
-        self._options = checked_options(ObjectStorageProvider.S3, storage_options)
+        self.storage_options = checked_options(ObjectStorageProvider.S3, storage_options)
 
     def stat(self, uri: ObjectStorageUri) -> ObjectStorageObject:
         self.check(uri)
@@ -74,61 +84,39 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
 
     def list_objects(self, prefix: ObjectStorageUri) -> Iterator[ObjectStorageObject]:
         self.check(prefix)
-        operation = "list_objects_v2"
-        arguments = self._arguments(operation, {"Bucket": prefix.bucket, "Prefix": prefix.prefix})
+        arguments = self._arguments("list_objects_v2", {"Bucket": prefix.bucket, "Prefix": prefix.prefix})
         with self._calling("list", prefix):
-            for page in self._s3.get_paginator(operation).paginate(**arguments):
-                for item in page.get("Contents", ()):
-                    yield ObjectStorageObject(
-                        replace(prefix, key=item["Key"]),
-                        item["Size"],
-                        etag=normalise_etag(item.get("ETag")),
-                    )
+            for key, size_bytes, etag in listed_objects(self._s3, arguments):
+                uri = ObjectStorageUri(prefix.provider, prefix.bucket, key)
+                yield ObjectStorageObject(uri, size_bytes, etag=normalise_etag(etag))
 
-    def _put_small(
-        self,
-        uri: ObjectStorageUri,
-        data: bytes,
-        content_type: str | None,
-        digest: str,
-        only_if_absent: bool,
-    ) -> str | None:
-        arguments: dict[str, Any] = {
-            "Bucket": uri.bucket,
-            "Key": uri.key,
-            "Body": data,
-            "ChecksumSHA256": base64.b64encode(bytes.fromhex(digest)).decode(),
-            "Metadata": {"dpone-sha256": digest},
-        }
-        if content_type:
-            arguments["ContentType"] = content_type
+    def _put_small(self, target: UploadTarget, data: bytes, digest: str, only_if_absent: bool) -> str | None:
+        arguments = _headers(target) | {"Body": data}
+        if self._store_check:
+            arguments["ChecksumSHA256"] = base64.b64encode(bytes.fromhex(digest)).decode()
         if only_if_absent:
             arguments["IfNoneMatch"] = "*"
-        with self._calling("write", uri):
+        with self._calling("write", target.uri):
             answer = self._call("put_object", **arguments)
         return normalise_etag(answer.get("ETag"))
 
-    def _put_large(
-        self,
-        uri: ObjectStorageUri,
-        reader: HashingReader,
-        content_type: str | None,
-        part_bytes: int,
-    ) -> str | None:
-        place = {"Bucket": uri.bucket, "Key": uri.key}
-        headers = {"ContentType": content_type} if content_type else {}
+    def _put_large(self, target: UploadTarget, reader: HashingReader, part_bytes: int, lanes: int) -> str | None:
+        uri = target.uri
+        algorithm = {"ChecksumAlgorithm": "SHA256"} if self._store_check else {}
         with self._calling("begin a multipart upload to", uri):
-            upload = self._call("create_multipart_upload", ChecksumAlgorithm="SHA256", **place, **headers)
-        place["UploadId"] = upload["UploadId"]
+            upload = self._call("create_multipart_upload", **algorithm, **_headers(target))
+        place = {"Bucket": uri.bucket, "Key": uri.key, "UploadId": upload["UploadId"]}
 
         def send(number: int, data: bytes) -> dict[str, Any]:
-            checksum = base64.b64encode(sha256(data).digest()).decode()
+            checksum = {}
+            if self._store_check:
+                checksum["ChecksumSHA256"] = base64.b64encode(sha256(data).digest()).decode()
             with self._calling(f"write part {number} of", uri):
-                answer = self._call("upload_part", PartNumber=number, Body=data, ChecksumSHA256=checksum, **place)
-            return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum}
+                answer = self._call("upload_part", PartNumber=number, Body=data, **checksum, **place)
+            return {"PartNumber": number, "ETag": answer["ETag"], **checksum}
 
         try:
-            parts = send_parts(reader, send, part_bytes=part_bytes, threads=self.max_concurrency, budget=self._budget)
+            parts = send_parts(reader, send, part_bytes=part_bytes, threads=lanes)
             with self._calling("complete the multipart upload of", uri):
                 done = self._call("complete_multipart_upload", MultipartUpload={"Parts": parts}, **place)
         except BaseException:
@@ -161,16 +149,39 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
         with self._calling("delete", uri):
             self._call("delete_object", Bucket=uri.bucket, Key=uri.key)
 
+    def abort_uploads(self, prefix: ObjectStorageUri) -> int:
+        self.check(prefix)
+        operation = "list_multipart_uploads"
+        arguments = self._arguments(operation, {"Bucket": prefix.bucket, "Prefix": prefix.prefix})
+        with self._calling("list the unfinished uploads below", prefix):
+            uploads = [
+                (item["Key"], item["UploadId"])
+                for page in self._s3.get_paginator(operation).paginate(**arguments)
+                for item in page.get("Uploads", ())
+                # What a store lists besides isn't ours to abort.
+                if item["Key"].startswith(prefix.prefix)
+            ]
+
+        def abort(upload: tuple[str, str]) -> None:
+            uri = replace(prefix, key=upload[0])
+            # Whoever began it may have finished or aborted it since it was listed.
+            with suppress(ObjectNotFoundError), self._calling("abort an upload of", uri, on_404=ObjectNotFoundError):
+                self._call("abort_multipart_upload", Bucket=uri.bucket, Key=uri.key, UploadId=upload[1])
+
+        with ThreadPoolExecutor(self.max_concurrency, thread_name_prefix="dpone-abort") as pool:
+            list(pool.map(abort, uploads))
+        return len(uploads)
+
     def _call(self, operation: str, **arguments: Any) -> Any:
         return getattr(self._s3, operation)(**self._arguments(operation, arguments))
 
     def _arguments(self, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Add the storage options that this operation knows, as boto3's own model of it says."""
-        if not self._options:
+        if not self.storage_options:
             return arguments
         name = self._s3.meta.method_to_api_mapping[operation]
         known = self._s3.meta.service_model.operation_model(name).input_shape.members
-        return {key: value for key, value in self._options.items() if key in known} | arguments
+        return {key: value for key, value in self.storage_options.items() if key in known} | arguments
 
     def _sdk_errors(self) -> tuple[type[Exception], ...]:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -189,6 +200,15 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
         return None, code, str(error)
 
 
+def _headers(target: UploadTarget) -> dict[str, Any]:
+    headers: dict[str, Any] = {
+        "Bucket": target.uri.bucket,
+        "Key": target.uri.key,
+        "Metadata": dict(target.metadata),
+    }
+    return headers | ({"ContentType": target.content_type} if target.content_type else {})
+
+
 def _object(uri: ObjectStorageUri, answer: Mapping[str, Any]) -> ObjectStorageObject:
     return ObjectStorageObject(
         uri,
@@ -196,4 +216,5 @@ def _object(uri: ObjectStorageUri, answer: Mapping[str, Any]) -> ObjectStorageOb
         answer.get("Metadata", {}).get("dpone-sha256"),
         answer.get("ContentType"),
         normalise_etag(answer.get("ETag")),
+        answer.get("Metadata", {}).get("dpone-nonce"),
     )

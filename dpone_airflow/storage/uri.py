@@ -7,7 +7,7 @@ A URI holds its key literally: nothing in it is percent-encoded or decoded, so a
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from dpone_airflow.storage.errors import InvalidUriError, redact
@@ -21,6 +21,8 @@ _BUCKET = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 _AZURE_CONTAINER = re.compile(r"\$?[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*", re.ASCII)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://", re.ASCII)
+# An empty segment, a . or .. as one, or a character that key_problem names; most keys have none.
+_SUSPICIOUS = re.compile(r"[\x00-\x1f\x7f?#\\]|(?:^|/)\.{0,2}(?:/|$)")
 _FORMS = "s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or azure://account/container/prefix"
 
 
@@ -108,10 +110,10 @@ class ObjectStorageUri:
         :raises InvalidUriError: if ``name`` is empty, leaves this prefix or makes no safe key.
         """
         key = self.prefix + name
-        problem = (key_problem(name) or key_problem(key)) if name else "is empty"
+        problem = key_problem(key) if name else "is empty"
         if problem:
             raise InvalidUriError(f"{name!r} can't be a key below {self}: it {problem}.")
-        return replace(self, key=key)
+        return ObjectStorageUri(self.provider, self.bucket, key, self.account)
 
     @property
     def prefix(self) -> str:
@@ -135,6 +137,8 @@ def key_problem(key: str) -> str | None:
     ``?`` and ``#`` are legal in a key but start a query or fragment for half of the programs that
     read URIs; Azure turns a backslash into a slash.
     """
+    if key.isascii() and len(key) <= MAX_KEY_BYTES and not _SUSPICIOUS.search(key):
+        return None
     for segment in key.split("/") if key else ():
         if segment == "":
             return "has an empty segment (//, or a slash at its start)"

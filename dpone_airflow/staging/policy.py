@@ -1,0 +1,28 @@
+"""The cleanup policies, in a module that costs a DAG file next to nothing to import."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from dpone_airflow.storage.errors import InvalidPlanError
+
+
+class CleanupPolicy(StrEnum):
+    """What becomes of the staged objects."""
+
+    RETAIN = "retain"
+    DELETE_ON_SUCCESS = "delete_on_success"
+    DELETE_ALWAYS = "delete_always"
+
+    @classmethod
+    def of(cls, value: str) -> CleanupPolicy:
+        """Return the policy of that name.
+
+        :raises InvalidPlanError: for an unknown one.
+        """
+        try:
+            return cls(value)
+        except ValueError:
+            raise InvalidPlanError(
+                f"cleanup_policy {value!r} is unknown: write one of {', '.join(repr(str(policy)) for policy in cls)}."
+            ) from None

@@ -1,0 +1,131 @@
+"""One scheduler for a stage call: many small files and a few huge ones, side by side.
+
+One thread reads and hashes the small files ahead, ``max_concurrency`` others send them, and read,
+hash and send the large ones themselves. Python lets one thread at a time run: with every thread
+doing all of it, small files take half as long again. The largest files go first, so that no huge
+one is left to go alone at the end. How much is under way at once is bounded by the client, in
+requests and in bytes (``storage.lanes``); how many of the requests a large file gets is decided here.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from dpone_airflow.staging.sources import SourceFile
+from dpone_airflow.storage.errors import StagingStoppedError
+
+Staged = TypeVar("Staged")
+
+# Up to this size a file is read ahead.
+SMALL_FILE_BYTES = 1024 * 1024
+# So many files wait at most, read or not.
+_FILES_AHEAD = 32
+
+
+def lanes_for_large_files(sizes: Sequence[int], largest_put_bytes: int, max_concurrency: int) -> int:
+    """Return how many parts of one large file go at once.
+
+    The large files share the requests equally, and all the small ones together count as one of
+    them; a large file that is alone gets all.
+
+    :param sizes: of the files that are to be sent, in bytes.
+    """
+    large = sum(size > largest_put_bytes for size in sizes)
+    shares = large + (large < len(sizes))
+    return max(1, max_concurrency // max(1, shares))
+
+
+class FileScheduler:
+    """Stages every file of a call, several at a time.
+
+    :param threads: how many files are sent at once.
+    :param stop: set by whoever wants the stage to end.
+    """
+
+    def __init__(self, *, threads: int, stop: threading.Event) -> None:
+        self._threads = threads
+        self._stop = stop
+        self._failures: list[BaseException] = []
+
+    def go_on(self) -> None:
+        """Return while the stage goes on; work calls this often, so that it ends soon after a failure.
+
+        :raises StagingStoppedError: if it ends.
+        """
+        if self._ends():
+            raise StagingStoppedError("The stage was stopped: run it again, and it goes on from there.")
+
+    def run(self, sources: Sequence[SourceFile], begin: Callable[[SourceFile], Callable[[], Staged]]) -> list[Staged]:
+        """Call ``begin(source)()`` for every file; return what that returned, in the files' order.
+
+        ``begin`` is called in the reading thread for small files, and what it returns in one of the
+        sending threads. The first failure ends the uploads under way at their next part, and is
+        raised when they have ended. So does what interrupts the caller: a time-out, a signal.
+
+        :raises StagingStoppedError: if somebody set ``stop``.
+        """
+        done: dict[int, Staged] = {}
+        begun: queue.SimpleQueue[tuple[int, Callable[[], Staged]] | None] = queue.SimpleQueue()
+        room = threading.Semaphore(_FILES_AHEAD)
+        senders = min(self._threads, len(sources))
+
+        def read() -> None:
+            try:
+                for index in sorted(range(len(sources)), key=lambda index: -sources[index].size_bytes):
+                    room.acquire()
+                    if self._ends():
+                        break
+                    source = sources[index]
+                    small = source.size_bytes <= SMALL_FILE_BYTES
+                    begun.put((index, begin(source) if small else partial(_do_all, begin, source)))
+            except BaseException as error:  # noqa: BLE001 - raised below, in the caller's thread
+                self._failures.append(error)
+            finally:
+                for _ in range(senders):
+                    begun.put(None)
+
+        def send() -> None:
+            while (item := begun.get()) is not None:
+                index, finish = item
+                try:
+                    if not self._ends():
+                        done[index] = finish()
+                except BaseException as error:  # noqa: BLE001 - raised below, in the caller's thread
+                    self._failures.append(error)
+                finally:
+                    del item, finish  # and with it the file's bytes
+                    room.release()
+
+        threads = [threading.Thread(target=read, name="dpone-read", daemon=True)]
+        threads += [
+            threading.Thread(target=send, name=f"dpone-send-{number}", daemon=True) for number in range(senders)
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        except BaseException as interruption:  # noqa: BLE001 - raised below, when all threads have ended
+            self._failures.insert(0, interruption)
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()
+        if self._failures:
+            raise self._failures[0]
+        if len(done) < len(sources):
+            raise StagingStoppedError(
+                f"The stage was stopped after {len(done)} of {len(sources)} files: run it again, and it goes on from "
+                "there."
+            )
+        return [done[index] for index in range(len(sources))]
+
+    def _ends(self) -> bool:
+        return bool(self._failures) or self._stop.is_set()
+
+
+def _do_all(begin: Callable[[SourceFile], Callable[[], Staged]], source: SourceFile) -> Staged:
+    return begin(source)()
