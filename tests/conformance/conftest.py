@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from dpone_airflow.storage import ObjectStorageClient, ObjectStorageUri
-from tests.conformance.stores import STORES, Store
+from tests.conformance.stores import STORES, VARIANTS, Store
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +21,9 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
     with ExitStack() as stack:
 
         def start(name: str) -> Store:
+            if name in VARIANTS:
+                server, options = VARIANTS[name]
+                return replace(start(server), client_options=options)
             if name not in running:
                 running[name] = STORES[name](tmp_path_factory.mktemp(name), stack)
             return running[name]
@@ -27,7 +31,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
         yield start
 
 
-@pytest.fixture(params=sorted(STORES))
+@pytest.fixture(params=sorted([*STORES, *VARIANTS]))
 def store(request: pytest.FixtureRequest, started: Callable[[str], Store]) -> Store:
     return started(request.param)
 

@@ -30,12 +30,14 @@ class Store:
     :param keeps_empty_segments: whether ``a//b`` is another key than ``a/b``.
     :param misses_buckets: whether a bucket must be made before it is used.
     :param keeps_odd_names: whether an object with ``%`` or ``;`` in its name can be read again.
+    :param client_options: what its clients are built with: the engine that uploads, above all.
     :param beyond_a_page: how many objects are more than one page of its listing, or one batch.
     """
 
     root: str
     connection: Mapping[str, Any]
     environment: Mapping[str, str] = field(default_factory=dict)
+    client_options: Mapping[str, Any] = field(default_factory=dict)
     keeps_conditions: bool = True
     keeps_markers: bool = True
     keeps_empty_segments: bool = True
@@ -51,7 +53,7 @@ class Store:
     def client(self, **options: Any) -> ObjectStorageClient:
         """Return a client as a task gets it: through the official hook."""
         with environment(self.environment | {f"AIRFLOW_CONN_{CONN_ID.upper()}": json.dumps(self.connection)}):
-            return ObjectStorageHook(CONN_ID, **options).get_client(self.root)
+            return ObjectStorageHook(CONN_ID, **(dict(self.client_options) | options)).get_client(self.root)
 
 
 def _emulator(root: str) -> Any:
@@ -69,6 +71,7 @@ def _seaweedfs(directory: Path, stack: ExitStack) -> Store:
     return Store(
         f"s3://{BUCKET}",
         server.airflow_connection(),
+        client_options={"engine": "obstore"},
         keeps_markers=False,
         keeps_empty_segments=False,
         server=server,
@@ -111,6 +114,12 @@ def _azurite(directory: Path, stack: ExitStack) -> Store:
     server.create_bucket(BUCKET)
     return Store(f"azure://{server.account}/{BUCKET}", server.airflow_connection(), server=server)
 
+
+# A store whose server is another's, with another uploader.
+VARIANTS: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "seaweedfs-boto3": ("seaweedfs", {"engine": "sdk"}),
+    "azurite-obstore": ("azurite", {"engine": "obstore", "store_check": False}),
+}
 
 STORES = {
     "emulator-s3": _emulator(f"s3://{BUCKET}"),

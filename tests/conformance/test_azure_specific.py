@@ -99,7 +99,7 @@ def test_where_a_batch_is_refused_blobs_are_deleted_one_by_one(
     client = Store(store.root, connection).client()
     for number in range(3):
         client.put_bytes(b"x", base.child(str(number)))
-    with caplog.at_level("INFO", logger="dpone_airflow.storage.client"):
+    with caplog.at_level("INFO", logger="dpone_airflow.storage.deletes"):
         assert client.delete_prefix(base) == 3
     assert "Deleting one by one" in caplog.text
 

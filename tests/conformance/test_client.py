@@ -155,6 +155,17 @@ def test_listing_and_deleting_reach_past_one_page_and_one_batch(
     assert client.list_prefix(base) == [neighbour]
 
 
+def test_aborting_unfinished_uploads_leaves_every_object(
+    client: ObjectStorageClient, base: ObjectStorageUri, file: Path
+) -> None:
+    client.put_file(file, base.child("large"))
+    client.put_bytes(b"x", base.child("small"))
+    assert client.abort_uploads(base) == 0
+    assert client.stat(base.child("large")).size_bytes == file.stat().st_size
+    assert client.get_bytes(base.child("small")) == b"x"
+    assert client.abort_uploads(base.child("nothing-here")) == 0
+
+
 def test_a_whole_bucket_is_never_deleted(store: Store, client: ObjectStorageClient, base: ObjectStorageUri) -> None:
     client.put_bytes(b"x", base.child("object"))
     for whole in (store.root, f"{store.root}/"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from dpone_airflow.staging import ObjectStorageStagingPlan, ObjectStorageStagingService, StagingWriter
 from dpone_airflow.staging.cleanup import clean_up_run
+from dpone_airflow.staging.evidence import claim_run
 from dpone_airflow.storage import ObjectStorageClient, ObjectStorageUri
 from dpone_airflow.storage.errors import (
     ChecksumMismatchError,
@@ -21,6 +23,7 @@ from dpone_airflow.storage.errors import (
     StorageAccessDeniedError,
 )
 from dpone_airflow.storage.s3 import S3ObjectStorageClient
+from dpone_airflow.storage.uploader import UploadTarget
 from tests.conformance.stores import BUCKET, Store
 
 
@@ -49,7 +52,7 @@ def test_the_server_refuses_bytes_that_are_not_those_that_were_hashed(
     assert isinstance(client, S3ObjectStorageClient)
     uri = base.child("object")
     with pytest.raises(ChecksumMismatchError, match=str(uri)):
-        client._put_small(uri, b"the bytes", None, sha256(b"other bytes").hexdigest(), False)
+        client._put_small(UploadTarget(uri, None, {}), b"the bytes", sha256(b"other bytes").hexdigest(), False)
     assert not client.exists(uri)
 
 
@@ -84,6 +87,100 @@ def test_a_file_that_changes_leaves_no_multipart_upload_open(
         with pytest.raises(SourceFileChangedError):
             client.put_file(file, base.child("large"))
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=BUCKET, Prefix=base.prefix)
+
+
+def _begin(s3: Any, uri: ObjectStorageUri) -> str:
+    """Begin an upload in parts, send one part, and leave it as a killed worker would; return its id."""
+    place = {"Bucket": uri.bucket, "Key": uri.key}
+    upload_id: str = s3.create_multipart_upload(**place)["UploadId"]
+    s3.upload_part(**place, UploadId=upload_id, PartNumber=1, Body=b"x" * 5 * 1024 * 1024)
+    return upload_id
+
+
+def _unfinished(s3: Any, prefix: ObjectStorageUri) -> list[str]:
+    pages = s3.get_paginator("list_multipart_uploads").paginate(Bucket=prefix.bucket, Prefix=prefix.key)
+    return sorted(upload["Key"] for page in pages for upload in page.get("Uploads", ()))
+
+
+def test_unfinished_uploads_below_a_prefix_are_aborted_and_no_others(
+    client: ObjectStorageClient, s3: Any, base: ObjectStorageUri
+) -> None:
+    run = base.child("run-1")
+    ours = {uri: _begin(s3, uri) for uri in (run.child("a"), run.child("dt=1/b"), run.child("c"))}
+    ours[run.child("again")] = _begin(s3, run.child("again"))
+    _begin(s3, run.child("again"))  # two tries, two uploads of one key
+    others = [base.child("run-10/a"), base.child("run-1"), base.child("run-2/a")]
+    for uri in others:
+        _begin(s3, uri)
+    client.put_bytes(b"x", run.child("a"))
+
+    assert client.abort_uploads(run) == 5
+    assert _unfinished(s3, base) == sorted(uri.key for uri in others)
+    assert client.get_bytes(run.child("a")) == b"x"
+    for uri, upload_id in ours.items():
+        with pytest.raises(s3.exceptions.NoSuchUpload):
+            s3.list_parts(Bucket=uri.bucket, Key=uri.key, UploadId=upload_id)
+    assert client.abort_uploads(run) == 0
+    assert client.abort_uploads(base) == 3
+
+
+def test_unfinished_uploads_past_one_page_are_aborted(
+    client: ObjectStorageClient, s3: Any, base: ObjectStorageUri
+) -> None:
+    def begin(number: int) -> None:
+        s3.create_multipart_upload(Bucket=BUCKET, Key=base.child(f"{number:05d}").key)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(begin, range(1_050)))
+    assert client.abort_uploads(base) == 1_050
+    assert _unfinished(s3, base) == []
+
+
+def test_an_upload_that_somebody_else_aborted_meanwhile_is_no_error(s3: Any, base: ObjectStorageUri) -> None:
+    class Faster:
+        """Aborts each upload just before the client does."""
+
+        meta = s3.meta
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(s3, name)
+
+        def abort_multipart_upload(self, **arguments: Any) -> Any:
+            s3.abort_multipart_upload(**arguments)
+            return s3.abort_multipart_upload(**arguments)
+
+    _begin(s3, base.child("a"))
+    assert S3ObjectStorageClient(Faster()).abort_uploads(base) == 1
+    assert _unfinished(s3, base) == []
+
+
+def test_a_cleanup_aborts_the_upload_of_a_killed_try(s3: Any, store: Store, base: ObjectStorageUri) -> None:
+    client = store.client()
+    plan = ObjectStorageStagingPlan(str(base), "run-1", "d", "t", "csv", cleanup_policy="delete_always")
+    claim_run(client, plan, StagingWriter(task_id="stage"))
+    _begin(s3, base.child("run-1/large.csv"))
+    assert clean_up_run(client, str(base), "run-1", policy="delete_always").deleted_objects == 0
+    assert _unfinished(s3, base) == []
+
+
+def test_a_store_that_refuses_bulk_deletes_is_asked_for_one_key_at_a_time(s3: Any, base: ObjectStorageUri) -> None:
+    """As Google's and some others' S3 endpoints do."""
+    from botocore.exceptions import ClientError
+
+    class NoBatches:
+        meta = s3.meta
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(s3, name)
+
+        def delete_objects(self, **_: Any) -> Any:
+            answer = {"Error": {"Code": "NotImplemented"}, "ResponseMetadata": {"HTTPStatusCode": 501}}
+            raise ClientError(answer, "DeleteObjects")
+
+    client = S3ObjectStorageClient(NoBatches())
+    for number in range(20):
+        client.put_bytes(b"x", base.child(str(number)))
+    assert client.delete_prefix(base) == 20
 
 
 def test_the_store_knows_the_digest_of_a_single_put(
@@ -157,5 +254,5 @@ def test_refused_deletes_are_named_and_recorded_and_never_counted(
         clean_up_run(client, str(base), "run-1", policy="delete_always", staged_by=writer)
     assert set(refused.value.left) == kept
     assert {str(uri) for uri in client.list_prefix(base.child("run-1"))} == kept
-    record = json.loads(client.get_bytes(base.child("_manifests/run-1/_run.cleanup.json")))
+    record = json.loads(client.get_bytes(base.child("_manifests/run-1/_run/cleanup.json")))
     assert (record["outcome"], record["deleted_objects"], set(record["left"])) == ("incomplete", 1, kept)

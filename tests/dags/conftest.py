@@ -123,7 +123,10 @@ def records(emulator: LocalObjectStorageClient) -> Callable[[], dict[str, dict[s
 
     def read() -> dict[str, dict[str, Any]]:
         folder = ObjectStorageUri.parse(f"{BASE}/_manifests")
-        return {uri.key.rpartition("/")[2]: json.loads(emulator.get_bytes(uri)) for uri in emulator.list_prefix(folder)}
+        found = emulator.list_prefix(folder)
+        return {
+            uri.key.removeprefix(folder.prefix).partition("/")[2]: json.loads(emulator.get_bytes(uri)) for uri in found
+        }
 
     return read
 

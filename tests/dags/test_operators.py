@@ -402,7 +402,7 @@ def test_a_mapped_stage_has_one_run_and_one_cleanup(run: RunDag, records: Callab
     assert result.xcoms["load_what_is_there"] == ["a.csv", "c.csv"]
     assert result.xcoms["cleanup"]["deleted_objects"] == 2
     assert result.xcoms["cleanup"]["prefix"].count("map-") == 0
-    assert {"_run.json", "map-00000.json", "map-00002.manifest.json", "_run.cleanup.json"} <= set(records())
+    assert {"_run.json", "map-00000.json", "map-00002/manifest.json", "_run/cleanup.json"} <= set(records())
 
 
 def test_in_a_mapped_task_group_each_instance_cleans_its_own_part(run: RunDag, staged: Staged) -> None:

@@ -93,7 +93,7 @@ def test_state(
     assert result.state == run_state
     assert staged() == left
     if scenario == "cleanup fails":
-        outcome = records()["_run.cleanup.json"]
+        outcome = records()["_run/cleanup.json"]
         assert outcome["outcome"] == "incomplete"
         assert [uri.rpartition("/")[2] for uri in outcome["left"]] == ["b.csv"]
 

@@ -28,7 +28,7 @@ MakePlan = Callable[..., ObjectStorageStagingPlan]
 Stored = Callable[..., list[str]]
 WriteFile = Callable[..., Path]
 BASE, RUN = "s3://lake/staging", "s3://lake/staging/run-1"
-CLEANUP_RECORD = ObjectStorageUri.parse(f"{BASE}/_manifests/run-1/_run.cleanup.json")
+CLEANUP_RECORD = ObjectStorageUri.parse(f"{BASE}/_manifests/run-1/_run/cleanup.json")
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_a_part_is_cleaned_up_alone(
     report = clean_up_run(client, BASE, "run-1", policy="delete_always", part="map-1", staged_by=instances[0])
     assert (report.prefix, report.deleted_objects) == (f"{RUN}/map-1/", 1)
     assert objects(stored) == [f"{RUN}/map-10/a.csv"]
-    assert f"{BASE}/_manifests/run-1/map-1.cleanup.json" in stored()
+    assert f"{BASE}/_manifests/run-1/map-1/cleanup.json" in stored()
 
     whole = clean_up_run(client, BASE, "run-1", policy="delete_always", staged_by=writer)
     assert (whole.prefix, whole.deleted_objects) == (f"{RUN}/", 1)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageUri
-from dpone_airflow.storage.client import delete_incomplete
+from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageObject, ObjectStorageUri
+from dpone_airflow.storage.deletes import delete_incomplete
 from dpone_airflow.storage.errors import (
     BucketNotFoundError,
     ChecksumMismatchError,
@@ -19,6 +19,7 @@ from dpone_airflow.storage.errors import (
     StorageAccessDeniedError,
     StorageError,
 )
+from dpone_airflow.storage.uploader import UploadTarget
 
 URI = ObjectStorageUri.parse("s3://lake/a.csv")
 
@@ -38,8 +39,12 @@ class SomeClient(LocalObjectStorageClient):
         with self._calling("read", uri, on_404=ObjectNotFoundError):
             raise SdkError(self.answer[2])
 
-    def _put_small(self, uri: ObjectStorageUri, *_: Any) -> str:
-        with self._calling("write", uri):
+    def stat(self, uri: ObjectStorageUri) -> ObjectStorageObject:
+        with self._calling("look up", uri, on_404=ObjectNotFoundError):
+            raise SdkError(self.answer[2])
+
+    def _put_small(self, target: UploadTarget, *_: Any) -> str:
+        with self._calling("write", target.uri):
             raise SdkError(self.answer[2])
 
     def _sdk_errors(self) -> tuple[type[Exception], ...]:

@@ -43,15 +43,15 @@ def test_the_records_of_a_run_lie_beside_it_and_not_in_it(client: LocalObjectSto
     assert str(whole.prefix) == "s3://lake/staging/run-1"
     assert [str(uri) for uri in (whole.claim_uri, whole.manifest_uri, whole.cleanup_uri)] == [
         f"{FOLDER}/_run.json",
-        f"{FOLDER}/_run.manifest.json",
-        f"{FOLDER}/_run.cleanup.json",
+        f"{FOLDER}/_run/manifest.json",
+        f"{FOLDER}/_run/cleanup.json",
     ]
     part = StagingEvidence(client, "s3://lake/staging", "run-1", "map-00003")
     assert str(part.prefix) == "s3://lake/staging/run-1/map-00003"
     assert [str(uri) for uri in (part.claim_uri, part.manifest_uri, part.cleanup_uri)] == [
         f"{FOLDER}/map-00003.json",
-        f"{FOLDER}/map-00003.manifest.json",
-        f"{FOLDER}/map-00003.cleanup.json",
+        f"{FOLDER}/map-00003/manifest.json",
+        f"{FOLDER}/map-00003/cleanup.json",
     ]
 
 

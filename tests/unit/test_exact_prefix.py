@@ -14,7 +14,7 @@ from dpone_airflow.staging import (
     ObjectStorageStagingObject,
     ObjectStorageStagingPlan,
 )
-from dpone_airflow.staging.exact_prefix import enforce_exact_prefix
+from dpone_airflow.staging.exact_prefix import check_staged
 from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageUri
 from dpone_airflow.storage.errors import DeleteIncompleteError, PrefixMismatchError, UnclaimedPrefixError
 
@@ -37,7 +37,7 @@ def manifest(
 def test_a_prefix_that_is_as_the_manifest_says_stays_as_it_is(
     client: LocalObjectStorageClient, manifest: ObjectStorageStagingManifest, stored: Stored
 ) -> None:
-    enforce_exact_prefix(client, manifest)
+    check_staged(client, manifest, "enforce")
     assert stored() == [item.uri for item in manifest.objects]
 
 
@@ -50,7 +50,7 @@ def test_what_an_earlier_try_left_is_deleted_and_told(
     client.put_bytes(b"old", manifest.prefix.child("dt=0/old.csv"))
     client.put_bytes(b"old", manifest.prefix.child("a.csv.old"))
     with caplog.at_level(logging.WARNING):
-        enforce_exact_prefix(client, manifest)
+        check_staged(client, manifest, "enforce")
     assert stored() == [item.uri for item in manifest.objects]
     assert "Deleting 2 objects that an earlier try left below s3://lake/staging/run-1/" in caplog.text
 
@@ -61,7 +61,7 @@ def test_neighbours_are_not_strays(
     for neighbour in ("s3://lake/staging/run-10/a.csv", "s3://lake/staging/run-1.csv", "s3://lake/staging/b.csv"):
         client.put_bytes(b"x", ObjectStorageUri.parse(neighbour))
     before = stored()
-    enforce_exact_prefix(client, manifest)
+    check_staged(client, manifest, "enforce")
     assert stored() == before
 
 
@@ -72,7 +72,7 @@ def test_a_missing_object_is_named_and_nothing_is_deleted(
     client.put_bytes(b"x", manifest.prefix.child("stray.csv"))
     before = stored()
     with pytest.raises(PrefixMismatchError, match=r"run-1/a\.csv is missing"):
-        enforce_exact_prefix(client, manifest)
+        check_staged(client, manifest, "enforce")
     assert stored() == before
 
 
@@ -84,7 +84,7 @@ def test_an_object_that_somebody_overwrote_is_named(
 ) -> None:
     client.put_bytes(content, manifest.prefix.child("a.csv"))
     with pytest.raises(PrefixMismatchError, match=rf"run-1/a\.csv {said}"):
-        enforce_exact_prefix(client, manifest)
+        check_staged(client, manifest, "enforce")
 
 
 def test_the_runs_of_a_base_that_came_to_lie_in_the_prefix_meanwhile_are_no_strays(
@@ -94,7 +94,7 @@ def test_the_runs_of_a_base_that_came_to_lie_in_the_prefix_meanwhile_are_no_stra
         client.put_bytes(b"x", manifest.prefix.child(name))
     before = stored()
     with pytest.raises(UnclaimedPrefixError, match="is also the base of other runs"):
-        enforce_exact_prefix(client, manifest)
+        check_staged(client, manifest, "enforce")
     assert stored() == before
 
 
@@ -108,7 +108,7 @@ def test_five_of_many_are_named(
         for number in range(wrong)
     ]
     with pytest.raises(PrefixMismatchError, match=said) as refused:
-        enforce_exact_prefix(client, ObjectStorageStagingManifest.of(plan, missing))
+        check_staged(client, ObjectStorageStagingManifest.of(plan, missing), "enforce")
     assert str(refused.value).count("is missing") == 5
     assert refused.value.uri == "s3://lake/staging/run-1"
 
@@ -120,7 +120,7 @@ def test_a_part_is_compared_with_its_own_prefix_only(
     client.put_bytes(b"x", manifest.prefix.child("map-00001/stray.csv"))
     staged = ObjectStorageStagingObject(str(own.uri), "a.csv", 1, str(own.sha256), etag=own.etag)
     part = replace(manifest, part="map-00001", object_count=1, total_size_bytes=1, objects=(staged,))
-    enforce_exact_prefix(client, part)
+    check_staged(client, part, "enforce")
     assert stored() == sorted([*[item.uri for item in manifest.objects], str(own.uri)])
 
 
@@ -133,4 +133,4 @@ def test_a_stray_that_can_not_be_deleted_is_an_error(
 
     client.put_bytes(b"old", manifest.prefix.child("old.csv"))
     with pytest.raises(DeleteIncompleteError, match=r"old\.csv \(locked\)"):
-        enforce_exact_prefix(Locked(root_dir=client.root_dir), manifest)
+        check_staged(Locked(root_dir=client.root_dir), manifest, "enforce")

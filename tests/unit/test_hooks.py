@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
+import re
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points, version
@@ -25,10 +28,12 @@ from dpone_airflow.storage import (
 )
 from dpone_airflow.storage.errors import (
     ConnectionMismatchError,
+    EngineNotUsableError,
     InvalidOptionError,
     InvalidUriError,
     MissingExtraError,
 )
+from dpone_airflow.storage.obstore_uploader import ObstoreUploader
 
 Connect = Callable[..., None]
 LOCAL = "dpone_local_object_storage"
@@ -82,7 +87,7 @@ def test_an_aws_connection_serves_s3(connect: Connect) -> None:
     sdk = client._s3
     assert sdk.meta.region_name == "eu-north-1"
     assert sdk.meta.config.max_pool_connections >= 40
-    assert client._options == {"StorageClass": "STANDARD_IA"}
+    assert client.storage_options == {"StorageClass": "STANDARD_IA"}
 
 
 def test_an_endpoint_that_only_speaks_s3_is_not_sent_checksums_it_may_not_know(connect: Connect) -> None:
@@ -210,6 +215,211 @@ def test_an_unknown_storage_option_is_refused_by_the_emulator_too(connect: Conne
     connect("mine", LOCAL, extra={"root_dir": str(tmp_path)})
     with pytest.raises(InvalidOptionError, match="'Colour'"):
         ObjectStorageHook("mine", {"Colour": "blue"}).get_client(uri)
+
+
+# What uploads.
+
+KEYS = {"login": "key", "password": "secret"}
+
+
+@pytest.fixture
+def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep what a developer or a CI has set out of what obstore could not honour."""
+    for name in list(os.environ):
+        if re.match(r"(?i)AWS_|AZURE_|BOTO_|SSL_CERT_|REQUESTS_CA_BUNDLE$|CURL_CA_BUNDLE$|.*_proxy$", name):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+
+
+@pytest.fixture
+def connected(connect: Connect, _plain_environment: None) -> None:
+    """A connection to each cloud, called as its scheme."""
+    connect("s3", "aws", **KEYS, extra={"region_name": "eu-north-1"})
+    connect("gs", "google_cloud_platform", extra={"project": "p", "is_anonymous": True})
+    connect("az", "wasb", login="account", password=AZURITE_KEY)
+
+
+def uploader_of(uri: str, options: dict[str, Any] | None = None, **more: Any) -> Any:
+    client: Any = ObjectStorageHook(uri.partition(":")[0], options, **more).get_client(uri)
+    return client._uploader
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "dpone_airflow.hooks.object_storage"]
+
+
+# What obstore can't be trusted with, and what is said of it.
+NOT_FOR_OBSTORE: list[Any] = [
+    ("s3://lake/x", {"options": {"ACL": "private"}}, "the storage option ACL"),
+    ("s3://lake/x", {"options": {"ExpectedBucketOwner": "123456789012"}}, "the storage option ExpectedBucketOwner"),
+    ("s3://lake--euw1-az1--x-s3/x", {}, "S3 Express"),
+    (
+        "az://lake/x",
+        {"store_check": False, "options": {"encryption_scope": "s"}},
+        "the storage option encryption_scope",
+    ),
+    ("az://$web/x", {"store_check": False}, "a container of this name"),
+]
+
+
+@pytest.mark.usefixtures("connected")
+@pytest.mark.parametrize(
+    ("uri", "more"),
+    [
+        ("s3://lake/x", {}),
+        ("s3://lake/x", {"engine": "auto"}),
+        ("s3://lake/x", {"engine": "obstore"}),
+        ("s3://lake/x", {"store_check": False}),
+        ("s3://lake/x", {"options": {"StorageClass": "STANDARD_IA", "Tagging": "team=data"}}),
+        ("az://lake/x", {"store_check": False}),
+        ("az://lake/x", {"store_check": False, "engine": "obstore"}),
+        ("az://lake/x", {"store_check": False, "options": {"standard_blob_tier": "Cool", "tags": {"team": "data"}}}),
+    ],
+)
+def test_obstore_uploads_where_it_honours_every_setting(
+    caplog: pytest.LogCaptureFixture, uri: str, more: dict[str, Any]
+) -> None:
+    with caplog.at_level(logging.INFO):
+        uploader = uploader_of(uri, **more)
+    assert isinstance(uploader, ObstoreUploader)
+    assert (uploader._bucket, lines(caplog)) == ("lake", [])
+    options = more.get("options", {})
+    tier = options.get("StorageClass", options.get("standard_blob_tier"))
+    assert uploader._attributes == ({"Storage-Class": tier} if tier else {})
+    assert uploader._tags == ({"team": "data"} if options else None)
+
+
+@pytest.mark.usefixtures("connected")
+@pytest.mark.parametrize("store_check", [True, False])
+def test_what_obstore_sends_is_checked_unless_the_check_is_off(store_check: bool) -> None:
+    store = uploader_of("s3://lake/x", store_check=store_check)._store
+    assert store.config.get("checksum_algorithm") == ("SHA256" if store_check else None)
+    client: Any = ObjectStorageHook("s3", store_check=store_check).get_client("s3://lake/x")
+    assert client._store_check is store_check
+
+
+@pytest.mark.usefixtures("connected")
+@pytest.mark.parametrize("uri", ["gs://lake/x", "az://lake/x"])
+def test_the_sdk_uploads_where_obstore_is_not_proven_or_not_checked(uri: str) -> None:
+    assert uploader_of(uri) is None
+    assert uploader_of(uri, engine="auto", store_check=True) is None
+
+
+@pytest.mark.usefixtures("connected")
+def test_gcs_is_the_sdks_without_a_check_too() -> None:
+    assert uploader_of("gs://lake/x", store_check=False) is None
+
+
+@pytest.mark.usefixtures("connected")
+@pytest.mark.parametrize("uri", ["s3://lake/x", "gs://lake/x", "az://lake/x"])
+@pytest.mark.parametrize("store_check", [True, False])
+def test_the_sdk_alone_is_never_replaced(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, uri: str, store_check: bool
+) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)  # it isn't even looked at
+    with caplog.at_level(logging.INFO):
+        assert uploader_of(uri, engine="sdk", store_check=store_check) is None
+    assert lines(caplog) == []
+
+
+@pytest.mark.usefixtures("connected")
+@pytest.mark.parametrize(("uri", "more", "setting"), NOT_FOR_OBSTORE)
+def test_auto_says_in_one_line_what_obstore_can_not_honour(
+    connect: Connect, caplog: pytest.LogCaptureFixture, uri: str, more: dict[str, Any], setting: str
+) -> None:
+    with caplog.at_level(logging.INFO):
+        assert uploader_of(uri, **more) is None
+    (line,) = lines(caplog)
+    assert setting in line
+    assert line.endswith(f"so the SDK uploads to {uri}.")
+
+
+@pytest.mark.usefixtures("connected")
+@pytest.mark.parametrize(
+    ("uri", "more", "setting"),
+    [
+        *NOT_FOR_OBSTORE,
+        ("gs://lake/x", {}, "GCS"),
+        ("gs://lake/x", {"store_check": False}, "GCS"),
+        ("az://lake/x", {}, "store_check=False"),
+    ],
+)
+def test_obstore_by_name_is_an_error_that_names_what_it_can_not_honour(
+    uri: str, more: dict[str, Any], setting: str
+) -> None:
+    with pytest.raises(EngineNotUsableError, match="engine='obstore' can't upload") as refused:
+        uploader_of(uri, engine="obstore", **more)
+    assert setting in str(refused.value)
+    assert "Write engine='auto'" in str(refused.value)
+    assert f"connection '{uri.partition(':')[0]}'" in str(refused.value)
+    assert AZURITE_KEY not in str(refused.value)
+
+
+@pytest.mark.usefixtures("_plain_environment")
+@pytest.mark.parametrize("engine", ["auto", "obstore"])
+def test_a_setting_of_the_connection_counts_as_an_option_does(
+    connect: Connect, caplog: pytest.LogCaptureFixture, engine: Any
+) -> None:
+    connect("s3", "aws", **KEYS, extra={"region_name": "eu-north-1", "verify": "/etc/ssl/own-ca.pem"})
+    with caplog.at_level(logging.INFO):
+        if engine == "obstore":
+            with pytest.raises(EngineNotUsableError, match="a CA bundle"):
+                uploader_of("s3://lake/x", engine=engine)
+        else:
+            assert uploader_of("s3://lake/x", engine=engine) is None
+    assert len(lines(caplog)) == (engine == "auto")
+    assert "own-ca" not in caplog.text, "a setting is named and its value isn't told"
+
+
+@pytest.mark.usefixtures("connected")
+def test_an_error_for_a_default_connection_names_it(connect: Connect) -> None:
+    connect("aws_default", "aws", **KEYS, extra={"region_name": "eu-north-1"})
+    with pytest.raises(EngineNotUsableError, match="connection 'aws_default'"):
+        ObjectStorageHook(None, {"ACL": "private"}, engine="obstore").get_client("s3://lake/x")
+
+
+@pytest.mark.usefixtures("connected")
+@pytest.mark.parametrize(("uri", "extra"), [("s3://lake/x", "s3"), ("az://lake/x", "azure")])
+def test_without_obstore_the_sdk_uploads_and_a_line_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, uri: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with caplog.at_level(logging.INFO):
+        assert uploader_of(uri, store_check=False) is None
+    (line,) = lines(caplog)
+    assert line == f"obstore isn't installed, so the SDK uploads to {uri}."
+    with pytest.raises(MissingExtraError, match=rf'engine=\'obstore\' need.*pip install "dpone-airflow\[{extra}\]"'):
+        uploader_of(uri, store_check=False, engine="obstore")
+
+
+@pytest.mark.parametrize("engine", ["boto3", "", None, True, "AUTO", "obstore "])
+def test_an_unknown_engine_is_refused_at_once(engine: Any) -> None:
+    with pytest.raises(InvalidOptionError, match="engine is .*: write 'auto', 'obstore' or 'sdk'"):
+        ObjectStorageHook("nowhere", engine=engine)
+
+
+@pytest.mark.parametrize("value", [0, -1, True, False, "8", 8.0, None])
+def test_an_impossible_max_concurrency_is_refused_at_once(value: Any) -> None:
+    with pytest.raises(InvalidOptionError, match=re.escape(f"max_concurrency is {value!r}")):
+        ObjectStorageHook("nowhere", max_concurrency=value)
+
+
+@pytest.mark.usefixtures("connected")
+@pytest.mark.parametrize(("max_concurrency", "size"), [(1, 10), (5, 10), (6, 12), (40, 80)])
+def test_gcs_has_a_connection_for_every_thread(max_concurrency: int, size: int) -> None:
+    client = ObjectStorageHook("gs", max_concurrency=max_concurrency).get_client("gs://lake/x")
+    assert isinstance(client, GCSObjectStorageClient)
+    assert client.max_concurrency == max_concurrency
+    for url in ("https://storage.googleapis.com/x", "http://127.0.0.1:1/x"):
+        assert client._gcs._http.get_adapter(url)._pool_maxsize == size
+
+
+@pytest.mark.usefixtures("connected")
+@pytest.mark.parametrize(("max_concurrency", "size"), [(1, 10), (8, 16), (40, 80)])
+def test_s3_has_two_connections_for_every_thread(max_concurrency: int, size: int) -> None:
+    client: Any = ObjectStorageHook("s3", max_concurrency=max_concurrency).get_client("s3://lake/x")
+    assert client._s3.meta.config.max_pool_connections == size
 
 
 # The emulator's connection.

@@ -34,6 +34,7 @@ from dpone_airflow.storage.errors import (
     StorageError,
 )
 from dpone_airflow.storage.hashing import HashingReader
+from dpone_airflow.storage.uploader import UploadTarget
 
 BASE = ObjectStorageUri.parse("s3://lake/base")
 
@@ -301,7 +302,9 @@ def test_the_metadata_is_kept(client: LocalObjectStorageClient) -> None:
 def test_the_metadata_says_in_plain_json_what_it_is_about(client: LocalObjectStorageClient, root: Path) -> None:
     client.put_bytes(b"content", BASE.child("a"), content_type="text/plain")
     (notes,) = metadata_files(root)
-    assert json.loads(notes.read_text()) == {
+    told = json.loads(notes.read_text())
+    assert told.pop("nonce")
+    assert told == {
         "uri": "s3://lake/base/a",
         "sha256": sha256(b"content").hexdigest(),
         "content_type": "text/plain",
@@ -325,11 +328,11 @@ def test_a_write_that_fails_half_way_leaves_what_was_there(root: Path, tmp_path:
     class FailingClient(LocalObjectStorageClient):
         """Loses its disk when a file is almost written."""
 
-        def _put_large(self, uri: ObjectStorageUri, reader: HashingReader, *more: object) -> str | None:
+        def _put_large(self, target: UploadTarget, reader: HashingReader, *more: object) -> str | None:
             reader.read(part_bytes)
             with path.open("ab") as file:
                 file.write(b"somebody else writes to the file")
-            return super()._put_large(uri, reader, *more)  # type: ignore[arg-type]
+            return super()._put_large(target, reader, *more)  # type: ignore[arg-type]
 
     path = tmp_path / "file"
     path.write_bytes(b"x" * 5000)
@@ -548,6 +551,14 @@ def test_what_can_not_be_deleted_is_named_with_the_reason_and_the_rest_is_gone(r
     assert "s3://lake/base/locked (a lease is held)" in str(failed.value)
     assert client.list_prefix(BASE) == [BASE.child("locked")]
     assert Locked.rounds > 1, "a refused delete is tried again"
+
+
+def test_what_the_file_system_refuses_is_named_and_the_rest_is_gone(client: LocalObjectStorageClient) -> None:
+    client.put_bytes(b"x", BASE.child("a"))
+    with pytest.raises(DeleteIncompleteError, match="a segment of 300 bytes") as failed:
+        client.delete_objects([BASE.child("a"), BASE.child("x" * 300)])
+    assert list(failed.value.left) == [str(BASE.child("x" * 300))]
+    assert client.list_prefix(BASE) == []
 
 
 def test_a_delete_that_only_says_that_it_worked_is_found_out(root: Path) -> None:

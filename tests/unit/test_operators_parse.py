@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -203,6 +205,51 @@ def test_an_unknown_on_empty_is_refused(on_empty: Any) -> None:
         a_stage(on_empty=on_empty)
 
 
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    [
+        ("engine", "write 'auto', 'obstore' or 'sdk'"),
+        ("if_exists", "write 'resume', 'replace' or 'fail'"),
+        ("exact_prefix", "write 'enforce', 'check' or 'off'"),
+    ],
+)
+@pytest.mark.parametrize("value", ["other", "", None, True, "AUTO", "Fail", " off"])
+@pytest.mark.usefixtures("dag")
+def test_an_unknown_choice_is_refused_and_the_choices_are_named(name: str, choices: str, value: Any) -> None:
+    with pytest.raises(InvalidOptionError) as refused:
+        a_stage(**{name: value})
+    assert str(refused.value) == f"{name} is {value!r}: {choices}."
+
+
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    [
+        ("engine", ["auto", "obstore", "sdk"]),
+        ("if_exists", ["resume", "replace", "fail"]),
+        ("exact_prefix", ["enforce", "check", "off"]),
+        ("on_empty", ["fail", "skip"]),
+    ],
+)
+@pytest.mark.usefixtures("dag")
+def test_every_choice_is_taken(name: str, choices: list[str]) -> None:
+    for choice in choices:
+        assert getattr(a_stage(task_id=choice, **{name: choice}), name) == choice
+
+
+@pytest.mark.usefixtures("dag")
+def test_what_is_not_chosen_resumes_is_exact_checked_and_takes_what_is_fastest() -> None:
+    stage = a_stage()
+    assert (stage.if_exists, stage.exact_prefix, stage.engine, stage.store_check) == ("resume", "enforce", "auto", True)
+    assert (stage.on_empty, stage.max_concurrency) == ("fail", 8)
+
+
+@pytest.mark.parametrize("max_concurrency", [True, "8", 8.0, None])
+@pytest.mark.usefixtures("dag")
+def test_a_max_concurrency_that_is_no_whole_number_is_refused(max_concurrency: Any) -> None:
+    with pytest.raises(InvalidOptionError, match=f"max_concurrency is {max_concurrency!r}: give a whole number from 1"):
+        a_stage(max_concurrency=max_concurrency)
+
+
 @pytest.mark.parametrize("max_concurrency", [0, -1])
 @pytest.mark.usefixtures("dag")
 def test_an_impossible_max_concurrency_is_refused(max_concurrency: int) -> None:
@@ -273,6 +320,32 @@ def test_a_stage_that_is_expanded_over_its_place_is_refused_before_anything_else
     instance = mapped.unmap({"files": "a", expanded: value})
     with pytest.raises(StagingGraphError, match=rf"Write: \.partial\({expanded}=\.\.\., \.\.\.\)\.expand\(files="):
         instance.execute({})
+
+
+# Killing.
+
+
+@pytest.mark.usefixtures("dag")
+def test_a_task_that_is_killed_before_it_stages_has_nothing_to_stop() -> None:
+    stage = a_stage()
+    stage.on_kill()
+    stage.on_kill()
+    assert stage._stop is None
+
+
+@pytest.mark.usefixtures("dag")
+def test_a_task_that_is_killed_stops_what_it_stages() -> None:
+    stage, other = a_stage(), a_stage(task_id="other")
+    stage._stop = threading.Event()
+    other._stop = threading.Event()
+    stage.on_kill()
+    assert (stage._stop.is_set(), other._stop.is_set()) == (True, False)
+
+
+@pytest.mark.usefixtures("dag")
+def test_an_operator_can_be_copied_as_airflow_does() -> None:
+    """An event can't be: there is none before the task stages."""
+    assert copy.deepcopy(a_stage())._stop is None
 
 
 # Parsing is free.

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -21,8 +22,8 @@ from dpone_airflow.staging import (
     ObjectStorageStagingService,
     StagingWriter,
 )
+from dpone_airflow.staging.progress import Progress, ProgressSnapshot
 from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageObject, ObjectStorageUri
-from dpone_airflow.storage.budget import ByteBudget
 from dpone_airflow.storage.errors import (
     BucketNotFoundError,
     ClaimedByAnotherWriterError,
@@ -41,6 +42,8 @@ from dpone_airflow.storage.errors import (
     StorageError,
     UnclaimedPrefixError,
 )
+from dpone_airflow.storage.parts import MIB
+from dpone_airflow.storage.uploader import UploadTarget
 
 MakePlan = Callable[..., ObjectStorageStagingPlan]
 Stored = Callable[..., list[str]]
@@ -161,13 +164,9 @@ def test_the_claim_is_there_before_the_first_byte_and_the_manifest_after_the_las
     class Recorder(LocalObjectStorageClient):
         max_concurrency = 1
 
-        def put_file(self, path: Any, uri: ObjectStorageUri, **options: Any) -> ObjectStorageObject:
-            written.append(str(uri))
-            return super().put_file(path, uri, **options)
-
-        def put_bytes(self, data: bytes, uri: ObjectStorageUri, **options: Any) -> ObjectStorageObject:
-            written.append(str(uri))
-            return super().put_bytes(data, uri, **options)
+        def _write(self, upload: UploadTarget, *how: Any) -> str:
+            written.append(str(upload.uri))
+            return super()._write(upload, *how)
 
     service = ObjectStorageStagingService(client=Recorder(root_dir=client.root_dir, max_concurrency=1))
     service.stage_files(make_plan(), [write("a.csv"), write("b.csv")])
@@ -175,7 +174,7 @@ def test_the_claim_is_there_before_the_first_byte_and_the_manifest_after_the_las
         f"{EVIDENCE}/_run.json",
         f"{RUN}/a.csv",
         f"{RUN}/b.csv",
-        f"{EVIDENCE}/_run.manifest.json",
+        f"{EVIDENCE}/_run/manifest.json",
     ]
 
 
@@ -187,15 +186,17 @@ def test_files_are_sent_several_at_a_time_and_no_more_than_asked(
     lock = threading.Lock()
 
     class Together(LocalObjectStorageClient):
-        def put_file(self, path: Any, uri: ObjectStorageUri, **options: Any) -> ObjectStorageObject:
+        def _write(self, upload: UploadTarget, *how: Any) -> str:
             nonlocal under_way, most
+            if "_manifests" in upload.uri.key:  # the evidence is written before and after
+                return super()._write(upload, *how)
             with lock:
                 under_way += 1
                 most = max(most, under_way)
             together.wait()  # breaks unless three files are under way at once
             with lock:
                 under_way -= 1
-            return super().put_file(path, uri, **options)
+            return super()._write(upload, *how)
 
     service = ObjectStorageStagingService(client=Together(root_dir=client.root_dir, max_concurrency=3))
     manifest = service.stage_files(make_plan(), [write(f"{number}.csv") for number in range(6)])
@@ -282,17 +283,17 @@ def test_a_retry_after_a_failure_half_way_ends_as_if_nothing_had_failed(
     client: LocalObjectStorageClient, writer: StagingWriter, make_plan: MakePlan, write: WriteFile, stored: Stored
 ) -> None:
     class FailsOnB(LocalObjectStorageClient):
-        def put_file(self, path: Any, uri: ObjectStorageUri, **options: Any) -> ObjectStorageObject:
-            if uri.key.endswith("b.csv"):
-                raise StorageError(f"Could not write {uri}: the network is down", uri=str(uri))
-            return super().put_file(path, uri, **options)
+        def _write(self, upload: UploadTarget, *how: Any) -> str:
+            if upload.uri.key.endswith("b.csv"):
+                raise StorageError(f"Could not write {upload.uri}: the network is down", uri=str(upload.uri))
+            return super()._write(upload, *how)
 
     files = [write("a.csv"), write("b.csv"), write("c.csv")]
     failing = ObjectStorageStagingService(client=FailsOnB(root_dir=client.root_dir, max_concurrency=1), writer=writer)
     with pytest.raises(StorageError, match=r"b\.csv: the network is down"):
         failing.stage_files(make_plan(), files)
     assert {f"{EVIDENCE}/_run.json", f"{RUN}/a.csv"} <= set(stored())
-    assert f"{EVIDENCE}/_run.manifest.json" not in stored()
+    assert f"{EVIDENCE}/_run/manifest.json" not in stored()
 
     manifest = ObjectStorageStagingService(client=client, writer=writer).stage_files(make_plan(), files)
     assert objects(stored) == [item.uri for item in manifest.objects]
@@ -306,13 +307,13 @@ def test_the_first_failure_stops_the_files_that_have_not_begun(
     begun: list[str] = []
 
     class OneSlowOneFailing(LocalObjectStorageClient):
-        def put_file(self, path: Any, uri: ObjectStorageUri, **options: Any) -> ObjectStorageObject:
-            name = uri.key.rpartition("/")[2]
+        def _write(self, upload: UploadTarget, *how: Any) -> str:
+            name = upload.uri.key.rpartition("/")[2]
             begun.append(name)
             if name == "fails.csv":
                 raise StorageError("the network is down")
             time.sleep(1 if name == "slow.csv" else 0.05)
-            return super().put_file(path, uri, **options)
+            return super()._write(upload, *how)
 
     service = ObjectStorageStagingService(client=OneSlowOneFailing(root_dir=client.root_dir, max_concurrency=2))
     files = [write(name) for name in ("slow.csv", "fails.csv", *(f"later-{number}.csv" for number in range(50)))]
@@ -510,7 +511,7 @@ def test_a_base_so_long_that_its_evidence_has_no_room_is_refused_before_the_firs
     service: ObjectStorageStagingService, make_plan: MakePlan, write: WriteFile, stored: Stored
 ) -> None:
     """The claim would just fit, and the manifest, whose name is longer, would not."""
-    room = 1024 - len("/_manifests/run-1/_run.manifest.json") + 5
+    room = 1024 - len("/_manifests/run-1/_run/manifest.json") + 5
     segments = "x" * 199 + "/"
     base = (segments * 5)[:room].rstrip("/")
     plan = make_plan(base_uri=f"s3://lake/{base}{'y' * (room - len(base))}")
@@ -533,24 +534,22 @@ def test_what_is_no_path_is_an_error(
     refused(service, make_plan(), files, stored, InvalidInputError, "files")
 
 
-@pytest.mark.parametrize("part_bytes", [1000, 10], ids=["in one request", "in parts"])
+@pytest.mark.parametrize("size", [100, 2 * MIB, 40 * MIB], ids=["read ahead", "in one request", "in parts"])
 def test_a_file_that_changes_while_it_is_staged_is_an_error_and_no_object(
-    client: LocalObjectStorageClient, make_plan: MakePlan, write: WriteFile, stored: Stored, part_bytes: int
+    client: LocalObjectStorageClient, make_plan: MakePlan, write: WriteFile, stored: Stored, size: int
 ) -> None:
-    path = write("a.csv", b"x" * 100)
+    path = write("a.csv", b"x" * size)
 
-    class SomebodyStillWrites(ByteBudget):
-        """Memory is asked for when the file is open and not read yet."""
+    class SomebodyStillWrites(Progress):
+        """Bytes are counted when the file is open and they aren't read yet."""
 
-        def take(self, size: int) -> None:
+        def add_bytes(self, size: int) -> None:
             with path.open("ab") as file:
                 file.write(b"more")
-            super().take(size)
+            super().add_bytes(size)
 
-    changing = LocalObjectStorageClient(root_dir=client.root_dir, part_bytes=part_bytes)
-    changing._budget = SomebodyStillWrites(part_bytes)
     with pytest.raises(SourceFileChangedError, match=r"a\.csv changed while it was staged"):
-        ObjectStorageStagingService(client=changing).stage_files(make_plan(), path)
+        ObjectStorageStagingService(client=client).stage_files(make_plan(), path, progress=SomebodyStillWrites)
     assert stored() == [f"{EVIDENCE}/_run.json"]
 
 
@@ -579,11 +578,11 @@ def test_an_object_that_vanishes_while_others_are_staged_is_found_out(
     client: LocalObjectStorageClient, make_plan: MakePlan, write: WriteFile, stored: Stored
 ) -> None:
     class SomebodyDeletes(LocalObjectStorageClient):
-        def put_file(self, path: Any, uri: ObjectStorageUri, **options: Any) -> ObjectStorageObject:
-            put = super().put_file(path, uri, **options)
-            if uri.key.endswith("b.csv"):
+        def _write(self, upload: UploadTarget, *how: Any) -> str:
+            etag = super()._write(upload, *how)
+            if upload.uri.key.endswith("b.csv"):
                 self.delete_objects([ObjectStorageUri.parse(f"{RUN}/a.csv")])
-            return put
+            return etag
 
     service = ObjectStorageStagingService(client=SomebodyDeletes(root_dir=client.root_dir, max_concurrency=1))
     with pytest.raises(PrefixMismatchError, match=r"a\.csv is missing"):
@@ -610,7 +609,7 @@ def test_deletes_that_are_refused_are_named(
     with pytest.raises(DeleteIncompleteError, match=r"run-1/locked\.csv \(a lease is held\)"):
         locked.cleanup(manifest)
     assert objects(stored) == [f"{RUN}/locked.csv"]
-    record = json.loads(client.get_bytes(ObjectStorageUri.parse(f"{EVIDENCE}/_run.cleanup.json")))
+    record = json.loads(client.get_bytes(ObjectStorageUri.parse(f"{EVIDENCE}/_run/cleanup.json")))
     assert record["left"] == {f"{RUN}/locked.csv": "a lease is held"}
 
 
@@ -629,7 +628,7 @@ def test_a_cleanup_follows_the_manifests_own_policy(
     manifest = service.stage_files(make_plan(cleanup_policy=policy), [write("a.csv"), write("b.csv")])
     assert service.cleanup(manifest) == deleted
     assert len(objects(stored)) == 2 - deleted
-    assert f"{EVIDENCE}/_run.manifest.json" in stored()
+    assert f"{EVIDENCE}/_run/manifest.json" in stored()
 
 
 @pytest.mark.parametrize(
@@ -651,3 +650,141 @@ def test_a_manifest_of_what_nobody_staged_deletes_nothing(
         service.cleanup(forged)
     assert client.exists(forged.prefix.child("live.csv"))
     assert f"{RUN}/a.csv" in stored()
+
+
+# How far it is.
+
+
+class Counted(Progress):
+    """Keeps what it was told when the stage was over."""
+
+    last: ProgressSnapshot
+    least = 0
+
+    def add_bytes(self, size: int) -> None:
+        super().add_bytes(size)
+        self.least = min(self.least, self.snapshot().bytes_done)
+
+    def __exit__(self, *failure: Any) -> None:
+        super().__exit__(*failure)
+        self.last = self.snapshot()
+
+
+@pytest.fixture
+def counted() -> Callable[..., Counted]:
+    """Stage and return the progress when it was over."""
+
+    def stage(service: ObjectStorageStagingService, *arguments: Any, **options: Any) -> Counted:
+        made: list[Counted] = []
+
+        def make(what: str, files_total: int, bytes_total: int) -> Counted:
+            made.append(Counted(what, files_total, bytes_total))
+            return made[-1]
+
+        with suppress(StorageError):
+            service.stage_files(*arguments, progress=make, **options)
+        (progress,) = made
+        assert progress.least == 0, "fewer bytes than none were done"
+        return progress
+
+    return stage
+
+
+def done(progress: Counted) -> tuple[int, int, int, int]:
+    last = progress.last
+    return last.files_done, last.files_total, last.bytes_done, last.bytes_total
+
+
+@pytest.fixture(params=["all are read ahead", "the smallest are read ahead"])
+def small_parts(
+    client: LocalObjectStorageClient,
+    writer: StagingWriter,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> ObjectStorageStagingService:
+    """A service that sends what has more than 2,000 bytes in parts of 1,000."""
+    if request.param == "the smallest are read ahead":
+        for module in ("service", "upload"):
+            monkeypatch.setattr(f"dpone_airflow.staging.{module}.SMALL_FILE_BYTES", 1500)
+    in_parts = LocalObjectStorageClient(root_dir=client.root_dir, part_bytes=1000, max_concurrency=3)
+    return ObjectStorageStagingService(client=in_parts, writer=writer)
+
+
+@pytest.fixture
+def tree(write: WriteFile) -> Path:
+    """13,002 bytes in five files: small ones, an empty one, and two that go in parts."""
+    for name, size in {"empty": 0, "a": 1, "b": 2000, "large": 7000, "larger": 4001}.items():
+        path = write(name, b"x" * size)
+    return path.parent
+
+
+def test_after_a_clean_run_all_files_and_all_bytes_are_done(
+    small_parts: ObjectStorageStagingService, make_plan: MakePlan, tree: Path, counted: Callable[..., Counted]
+) -> None:
+    progress = counted(small_parts, make_plan(), tree)
+    assert done(progress) == (5, 5, 13_002, 13_002)
+    assert progress.what == f"Staging {RUN}/"
+
+
+@pytest.mark.parametrize("if_exists", ["resume", "replace"])
+def test_after_a_run_that_finds_everything_there_all_is_done_too(
+    small_parts: ObjectStorageStagingService,
+    make_plan: MakePlan,
+    tree: Path,
+    counted: Callable[..., Counted],
+    if_exists: Any,
+) -> None:
+    small_parts.stage_files(make_plan(), tree)
+    assert done(counted(small_parts, make_plan(), tree, if_exists=if_exists)) == (5, 5, 13_002, 13_002)
+
+
+def test_files_that_have_changed_are_counted_once(
+    small_parts: ObjectStorageStagingService,
+    make_plan: MakePlan,
+    tree: Path,
+    write: WriteFile,
+    counted: Callable[..., Counted],
+) -> None:
+    """Those of another length are sent at once; those of the same are hashed first, and read again to be sent."""
+    small_parts.stage_files(make_plan(), tree)
+    write("a", b"y")
+    write("large", b"y" * 7000)
+    write("larger", b"y" * 5000)
+    write("empty", b"no longer")
+    write("new", b"12345")
+    assert done(counted(small_parts, make_plan(), tree)) == (6, 6, 14_015, 14_015)
+
+
+def test_what_is_gone_in_the_store_is_counted_once(
+    small_parts: ObjectStorageStagingService,
+    client: LocalObjectStorageClient,
+    make_plan: MakePlan,
+    tree: Path,
+    counted: Callable[..., Counted],
+) -> None:
+    small_parts.stage_files(make_plan(), tree)
+    client.delete_objects([ObjectStorageUri.parse(f"{RUN}/large")])
+    client.put_bytes(b"somebody else's", ObjectStorageUri.parse(f"{RUN}/b"))
+    assert done(counted(small_parts, make_plan(), tree)) == (5, 5, 13_002, 13_002)
+
+
+def test_a_retry_counts_what_the_first_try_has_sent_as_well(
+    client: LocalObjectStorageClient,
+    writer: StagingWriter,
+    small_parts: ObjectStorageStagingService,
+    make_plan: MakePlan,
+    tree: Path,
+    counted: Callable[..., Counted],
+) -> None:
+    class FailsOnB(LocalObjectStorageClient):
+        def _write(self, upload: UploadTarget, *content: Any) -> str:
+            if upload.uri.key.endswith("/b"):
+                raise StorageError("the network is down")
+            return super()._write(upload, *content)
+
+    failing = FailsOnB(root_dir=client.root_dir, part_bytes=1000, max_concurrency=1)
+    first = counted(ObjectStorageStagingService(client=failing, writer=writer), make_plan(), tree)
+    files_done, _, bytes_done, _ = done(first)
+    assert files_done == 2, "the largest go first"
+    assert 11_001 <= bytes_done <= 13_002, "small files are read before it is their turn"
+    assert done(counted(small_parts, make_plan(), tree)) == (5, 5, 13_002, 13_002)

@@ -36,7 +36,7 @@ def folder(write: WriteFile) -> Path:
 def test_a_path_keeps_its_base_name(folder: Path) -> None:
     assert names(folder / "a.csv") == ["a.csv"]
     assert names(str(folder / "a.csv")) == ["a.csv"]
-    assert find_sources(folder / "a.csv")[0].path == folder / "a.csv"
+    assert find_sources(folder / "a.csv")[0].path == str(folder / "a.csv")
 
 
 def test_a_list_keeps_its_order(folder: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import string
+from itertools import product
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 
 from dpone_airflow.storage import ObjectStorageProvider, ObjectStorageUri
 from dpone_airflow.storage.errors import InvalidUriError
-from dpone_airflow.storage.uri import MAX_KEY_BYTES
+from dpone_airflow.storage.uri import MAX_KEY_BYTES, key_problem
 
 BUCKETS = st.from_regex(r"[a-z0-9][a-z0-9.-]{2,20}[a-z0-9]", fullmatch=True)
 # What may stand in one segment of a key: any text but control characters, / ? # and the backslash.
@@ -194,3 +197,91 @@ def test_uris_can_be_sorted_and_be_keys_of_a_dict() -> None:
     backwards = [ObjectStorageUri.parse(f"s3://bucket/{letter}") for letter in reversed(string.ascii_lowercase)]
     assert [uri.key for uri in sorted(backwards)] == list(string.ascii_lowercase)
     assert len(set(backwards + backwards)) == 26
+
+
+# Most keys are looked at in one go, and only those that could be unsafe one character at a time.
+
+ODD = st.text(st.sampled_from("a./?#\\\n\r\t\0\x1f\x7f\x80\u2028 ü%~"), max_size=12)
+LONG = st.builds(lambda start, length, end: start + "x" * length + end, ODD, st.integers(1010, 1026), ODD)
+
+
+@given(st.one_of(ODD, LONG, st.text(max_size=30), st.text(st.characters(codec="ascii"), max_size=30)))
+def test_a_key_has_the_same_problem_however_it_is_looked_at(key: str) -> None:
+    with patch("dpone_airflow.storage.uri._SUSPICIOUS", re.compile("")):  # every key is
+        in_full = key_problem(key)
+    assert key_problem(key) == in_full
+
+
+def test_each_character_and_segment_has_the_same_problem_however_it_is_looked_at() -> None:
+    segments = ["", ".", "..", "...", ".a", "a.", "a"]
+    keys = [f"a{chr(code)}b" for code in range(0x100)] + [f"a{chr(code)}" for code in range(0x100)]
+    keys += ["/".join(three) for count in (1, 2, 3) for three in product(segments, repeat=count)]
+    with patch("dpone_airflow.storage.uri._SUSPICIOUS", re.compile("")):
+        in_full = [key_problem(key) for key in keys]
+    assert [key_problem(key) for key in keys] == in_full
+
+
+@given(st.text(max_size=30))
+def test_a_key_is_safe_if_nothing_in_it_could_be_read_in_two_ways(key: str) -> None:
+    segments = key.split("/") if key else []
+    odd = any(segment in ("", ".", "..") for segment in segments)
+    odd = odd or any(ord(character) < 0x20 or character in "\x7f?#\\" for character in key)
+    odd = odd or any(0xD800 <= ord(character) < 0xE000 for character in key)
+    assert (key_problem(key) is not None) == odd
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        ("", None),
+        ("a", None),
+        ("a/b.c/d..e/...", None),
+        (".hidden/..x/x..", None),
+        ("~%+ &=", None),
+        ("x" * MAX_KEY_BYTES, None),
+        ("ü" * (MAX_KEY_BYTES // 2), None),
+        ("x" * (MAX_KEY_BYTES + 1), "has 1025 bytes, and stores take 1024 at most"),
+        ("ü" * (MAX_KEY_BYTES // 2) + "x", "has 1025 bytes, and stores take 1024 at most"),
+        ("a//" + "x" * MAX_KEY_BYTES, "has an empty segment (//, or a slash at its start)"),
+        ("/a", "has an empty segment (//, or a slash at its start)"),
+        ("a/", "has an empty segment (//, or a slash at its start)"),
+        ("/", "has an empty segment (//, or a slash at its start)"),
+        (".", "has '.' as a segment"),
+        ("a/..", "has '..' as a segment"),
+        ("../ü", "has '..' as a segment"),
+        ("a\n", "has the control character '\\n'"),
+        ("ü\n", "has the control character '\\n'"),
+        ("a/..\n", "has the control character '\\n'"),
+        ("\x7f", "has the control character '\\x7f'"),
+        ("a?b", "has '?', which loaders read as something else than a part of a name"),
+        ("ü#", "has '#', which loaders read as something else than a part of a name"),
+        ("\ud800", "isn't valid Unicode, so no store can hold it"),
+    ],
+)
+def test_what_is_wrong_with_a_key_is_said(key: str, problem: str | None) -> None:
+    assert key_problem(key) == problem
+
+
+@pytest.mark.parametrize("base", ["s3://bucket/base", "s3://bucket", "azure://account/container/ü"])
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("", "is empty"),
+        ("a?b", "has '?', which loaders read as something else than a part of a name"),
+        ("../a", "has '..' as a segment"),
+        ("a\tb", "has the control character '\\t'"),
+        ("/a", "has an empty segment (//, or a slash at its start)"),
+        ("\udcff", "isn't valid Unicode, so no store can hold it"),
+    ],
+)
+def test_a_child_that_can_not_be_is_named_with_its_parent_and_the_reason(base: str, name: str, problem: str) -> None:
+    with pytest.raises(InvalidUriError) as refused:
+        ObjectStorageUri.parse(base).child(name)
+    assert str(refused.value) == f"{name!r} can't be a key below {base}: it {problem}."
+
+
+def test_a_child_that_is_too_long_together_with_its_parent_is_refused() -> None:
+    parent = ObjectStorageUri.parse("s3://bucket/base/")
+    assert len(parent.child("x" * (MAX_KEY_BYTES - 5)).key) == MAX_KEY_BYTES
+    with pytest.raises(InvalidUriError, match="it has 1025 bytes, and stores take 1024 at most"):
+        parent.child("x" * (MAX_KEY_BYTES - 4))
