@@ -12,6 +12,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -24,6 +25,8 @@ Staged = TypeVar("Staged")
 SMALL_FILE_BYTES = 1024 * 1024
 # So many files wait at most, read or not.
 _FILES_AHEAD = 32
+# How long the reading thread waits before it looks whether the stage has ended.
+_LOOK_UP_SECONDS = 0.1
 
 
 def lanes_for_large_files(sizes: Sequence[int], largest_put_bytes: int, max_concurrency: int) -> int:
@@ -70,15 +73,21 @@ class FileScheduler:
         """
         done: dict[int, Staged] = {}
         begun: queue.SimpleQueue[tuple[int, Callable[[], Staged]] | None] = queue.SimpleQueue()
+        # A thread that is joined when a signal's exception comes counts as ended from then on, in Python
+        # up to 3.12: each says itself when it ends. https://github.com/python/cpython/issues/89437
+        ended: list[str] = []
+        one_ended: queue.SimpleQueue[None] = queue.SimpleQueue()
         room = threading.Semaphore(_FILES_AHEAD)
         senders = min(self._threads, len(sources))
 
         def read() -> None:
             try:
                 for index in sorted(range(len(sources)), key=lambda index: -sources[index].size_bytes):
-                    room.acquire()
+                    while not room.acquire(timeout=_LOOK_UP_SECONDS):
+                        if self._ends():
+                            return
                     if self._ends():
-                        break
+                        return
                     source = sources[index]
                     small = source.size_bytes <= SMALL_FILE_BYTES
                     begun.put((index, begin(source) if small else partial(_do_all, begin, source)))
@@ -87,6 +96,7 @@ class FileScheduler:
             finally:
                 for _ in range(senders):
                     begun.put(None)
+                end()
 
         def send() -> None:
             while (item := begun.get()) is not None:
@@ -99,21 +109,28 @@ class FileScheduler:
                 finally:
                     del item, finish  # and with it the file's bytes
                     room.release()
+            end()
+
+        def end() -> None:
+            ended.append(threading.current_thread().name)
+            one_ended.put(None)
 
         threads = [threading.Thread(target=read, name="dpone-read", daemon=True)]
         threads += [
             threading.Thread(target=send, name=f"dpone-send-{number}", daemon=True) for number in range(senders)
         ]
-        try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        except BaseException as interruption:  # noqa: BLE001 - raised below, when all threads have ended
-            self._failures.insert(0, interruption)
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join()
+        waiting = iter(threads)
+        while True:
+            try:
+                for thread in waiting:
+                    thread.start()
+                while len(ended) < sum(thread.ident is not None for thread in threads):
+                    with suppress(queue.Empty):
+                        one_ended.get(timeout=_LOOK_UP_SECONDS)
+                break
+            except BaseException as interruption:  # noqa: BLE001 - raised below, when all threads have ended
+                self._failures.insert(0, interruption)
+                waiting = iter(())  # what hasn't begun doesn't begin any more
         if self._failures:
             raise self._failures[0]
         if len(done) < len(sources):

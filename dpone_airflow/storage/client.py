@@ -37,7 +37,7 @@ from dpone_airflow.storage.errors import (
 from dpone_airflow.storage.hashing import HashingReader
 from dpone_airflow.storage.lanes import Lanes
 from dpone_airflow.storage.parts import DEFAULT_PART_BYTES, part_bytes_for
-from dpone_airflow.storage.uploader import Uploader, UploadTarget
+from dpone_airflow.storage.uploader import NotThisUploaderError, Uploader, UploadTarget
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 
 log = logging.getLogger(__name__)
@@ -223,9 +223,10 @@ class BaseObjectStorageClient(ABC):
         """Return what writes one object in one request and returns its ETag."""
         metadata = self._metadata(sha256=digest, nonce=next(self._nonces))
         target = UploadTarget(uri, content_type, metadata)
+        by_sdk = partial(self._put_small, target, data, digest, False)
         if self._uploader and self._uploader.takes(target):
-            return partial(self._uploader.put_small, target, data)
-        return partial(self._put_small, target, data, digest, False)
+            return partial(self._or_by_sdk, partial(self._uploader.put_small, target, data), by_sdk)
+        return by_sdk
 
     def _create(self, data: bytes, uri: ObjectStorageUri, content_type: str | None, digest: str) -> str | None:
         """Write one object if its key is free; return its ETag."""
@@ -246,14 +247,30 @@ class BaseObjectStorageClient(ABC):
             lanes = 1
         # The larger the parts, the fewer at once; one part more than is sent is in memory, being read.
         lanes = max(1, min(lanes, math.ceil(reader.size / part_bytes), self._lanes.size_bytes // part_bytes - 1))
-        put_large = self._put_large
+
+        def by_sdk() -> str | None:
+            reader.seek(0)  # where it is already, but after another uploader has given up
+            return self._put_large(target, reader, part_bytes, lanes)
+
+        write: Callable[[], str | None] = by_sdk
         if self._uploader and self._uploader.takes(target):
-            put_large = self._uploader.put_large
+            by_uploader = partial(self._uploader.put_large, target, reader, part_bytes, lanes)
+            write = partial(self._or_by_sdk, by_uploader, by_sdk)
         with self._lanes.holding(lanes, min(reader.size, (lanes + 1) * part_bytes)):
             try:
-                return put_large(target, reader, part_bytes, lanes)
+                return write()
             except StorageError as failure:
                 return self._ours_after_all(uri, nonce, failure)
+
+    def _or_by_sdk(self, by_uploader: Callable[[], str | None], by_sdk: Callable[[], str | None]) -> str | None:
+        """Let the uploader write; if that isn't for it after all, the SDK writes this and all that follows."""
+        try:
+            return by_uploader()
+        except NotThisUploaderError as error:
+            if self._uploader is not None:
+                self._uploader = None
+                log.info("obstore can't honour %s, so the SDK uploads.", error)
+            return by_sdk()
 
     def _ours_after_all(self, uri: ObjectStorageUri, nonce: str, failure: StorageError) -> str | None:
         """Return the ETag of an object that our own write has made though its answer got lost.

@@ -15,11 +15,12 @@ from dpone_airflow.storage.errors import printable_cause
 from dpone_airflow.storage.etag import normalise_etag
 from dpone_airflow.storage.hashing import HashingReader
 from dpone_airflow.storage.obstore_keys import is_header_text, obstore_keeps_key
-from dpone_airflow.storage.uploader import UploadTarget
+from dpone_airflow.storage.uploader import NotThisUploaderError, UploadTarget
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([^<]*)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
+_REDIRECTED = "Received redirect"
 # What obstore adds to a message for its own developers.
 _DEBUG = "\n\nDebug source:"
 
@@ -70,6 +71,9 @@ class ObstoreUploader:
         try:
             answer = self._put(self._store, target.uri.key, content, attributes=attributes, tags=self._tags, **how)
         except self._errors as error:
+            if _REDIRECTED in str(error):
+                # The bucket is in another region than the connection says. boto3 asks S3 which, and follows.
+                raise NotThisUploaderError("the region of the connection, which isn't the bucket's") from error
             raise store_error("write", target.uri, *_describe(error)) from printable_cause(error)
         return normalise_etag(answer["e_tag"])
 

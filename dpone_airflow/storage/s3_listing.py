@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
-from urllib.parse import unquote
-from uuid import uuid4
+from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
 _EVENT = "before-parse.s3.ListObjectsV2"
+_EVENT_ID = "dpone-listing"
+_this_thread = threading.local()
 
 
 class Listed(NamedTuple):
@@ -40,24 +41,24 @@ def listed_objects(client: Any, arguments: dict[str, Any]) -> Iterator[Listed]:
 
 
 def _page(client: Any, arguments: dict[str, Any]) -> tuple[list[Listed], Any]:
-    taken: list[Listed] = []
-    me = threading.get_ident()
-
-    def take(response_dict: dict[str, Any], **_: Any) -> None:
-        # The client may be shared: other threads' listings are none of ours.
-        if threading.get_ident() == me and response_dict["status_code"] == 200:
-            objects, response_dict["body"] = _take_objects(response_dict["body"])
-            taken.extend(objects)
-
-    unique_id = f"dpone-listing-{uuid4().hex}"
-    client.meta.events.register(_EVENT, take, unique_id=unique_id)
+    # The handler stays: botocore's cache of handlers has no lock, and may remember one that was taken away.
+    client.meta.events.register(_EVENT, _take, unique_id=_EVENT_ID)
+    taken = _this_thread.taken = []
     try:
         answer = client.list_objects_v2(**arguments)
     finally:
-        client.meta.events.unregister(_EVENT, unique_id=unique_id)
+        _this_thread.taken = None
     # A botocore without that event, and a stand-in for a client, give them as the API says.
     rest = [Listed(item["Key"], item["Size"], item.get("ETag")) for item in answer.get("Contents", ())]
     return taken + rest, answer
+
+
+def _take(response_dict: dict[str, Any], **_: Any) -> None:
+    """Take the objects out of a page of ours; those of others who use the client stay as they are."""
+    taken = getattr(_this_thread, "taken", None)
+    if taken is not None and response_dict["status_code"] == 200:
+        objects, response_dict["body"] = _take_objects(response_dict["body"])
+        taken[:] = objects  # a page that is asked for again comes once
 
 
 def _take_objects(body: bytes) -> tuple[list[Listed], bytes]:
@@ -80,6 +81,6 @@ def _take_objects(body: bytes) -> tuple[list[Listed], bytes]:
             continue
         key = child.findtext(key_tag) or ""
         objects.append(
-            Listed(unquote(key) if encoded else key, int(child.findtext(size_tag) or 0), child.findtext(etag_tag))
+            Listed(unquote_plus(key) if encoded else key, int(child.findtext(size_tag) or 0), child.findtext(etag_tag))
         )
     return objects, ElementTree.tostring(rest)

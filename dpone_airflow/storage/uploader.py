@@ -24,8 +24,15 @@ class UploadTarget:
     metadata: Mapping[str, str]
 
 
+class NotThisUploaderError(Exception):
+    """The store wants this written in a way that only its SDK knows; it never leaves this package."""
+
+
 class Uploader(Protocol):
-    """Writes objects and returns their ETags; every error is one of ``storage.errors``."""
+    """Writes objects and returns their ETags; every error is one of ``storage.errors``.
+
+    Only :class:`NotThisUploaderError` isn't: nothing was written then, and the SDK is to do it.
+    """
 
     def takes(self, target: UploadTarget) -> bool:
         """Return whether this uploader would write just that, and just there."""

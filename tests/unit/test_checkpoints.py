@@ -6,10 +6,11 @@ import json
 import logging
 import tempfile
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -35,7 +36,16 @@ Stored = Callable[..., list[str]]
 WriteFile = Callable[..., Path]
 RUN, FOLDER = "s3://lake/staging/run-1", "s3://lake/staging/_manifests/run-1/_run"
 # Nothing in a text may be taken for the place that the objects go to.
-TRAPS = ['"objects": []', '", "objects": []', '\\"objects\\": []', '"objects": [', "objects", '{"objects": []}', "]\n["]
+TRAPS = [
+    '"objects": []',
+    '", "objects": []',
+    '\\"objects\\": []',
+    '"objects": [',
+    "objects",
+    '{"objects": []}',
+    "[]}}",
+    "]\n[",
+]
 
 
 class Clock:
@@ -46,6 +56,36 @@ class Clock:
 
     def monotonic(self) -> float:
         return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Pauses:
+    """Stands for what the writing thread waits on: what happens in each pause, and how long they were to be."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+        self._events: list[Callable[[], Any] | None] = []
+        self._over = threading.Event()
+
+    def of(self, keeper: Checkpoints, *events: Callable[[], Any] | None) -> None:
+        self._events = list(events)
+        keeper._ended = self  # type: ignore[assignment]
+
+    def wait(self, pause: float) -> bool:
+        self.asked.append(pause)
+        if not self._events:
+            self._over.set()
+            return True
+        if event := self._events.pop(0):
+            event()
+        return False
+
+    def set(self) -> None: ...
+
+    def wait_for_the_end(self) -> None:
+        assert self._over.wait(10)
 
 
 class InMemory:
@@ -79,6 +119,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(checkpoints, "time", clock)
     return clock
+
+
+@pytest.fixture
+def pauses() -> Pauses:
+    return Pauses()
 
 
 @pytest.fixture
@@ -122,74 +167,69 @@ def recorded(client: LocalObjectStorageClient) -> list[list[str]]:
 # When.
 
 
-def test_a_checkpoint_is_written_every_few_seconds_and_not_before(
-    client: LocalObjectStorageClient, evidence: StagingEvidence, clock: Clock
+def test_a_checkpoint_is_written_every_few_seconds_with_what_no_other_has(
+    client: LocalObjectStorageClient, evidence: StagingEvidence, pauses: Pauses
 ) -> None:
     keeper = Checkpoints(client, evidence, every_seconds=5.0)
-    for number, passed in enumerate([0, 4.9, 0.1, 4.9, 0.2, 100]):
-        clock.now += passed
-        keeper.add(an_object(str(number)))
-    assert recorded(client) == [["0", "1", "2"], ["3", "4"], ["5"]]
+    pauses.of(keeper, lambda: [keeper.add(an_object(name)) for name in "ab"], None, lambda: keeper.add(an_object("c")))
+    with keeper:
+        pauses.wait_for_the_end()
+    assert recorded(client) == [["a", "b"], ["c"]], "nothing new is nothing to record"
+    assert pauses.asked == [5.0] * 4
 
 
 def test_by_default_it_is_every_five_seconds(
-    client: LocalObjectStorageClient, evidence: StagingEvidence, clock: Clock
+    client: LocalObjectStorageClient, evidence: StagingEvidence, pauses: Pauses
 ) -> None:
     keeper = Checkpoints(client, evidence)
-    clock.now += 4.99
-    keeper.add(an_object("a"))
-    assert recorded(client) == []
-    clock.now += 0.01
-    keeper.add(an_object("b"))
-    assert recorded(client) == [["a", "b"]]
+    pauses.of(keeper, None)
+    with keeper:
+        pauses.wait_for_the_end()
+    assert pauses.asked == [5.0, 5.0]
 
 
 def test_the_longer_a_stage_takes_the_more_time_lies_between_two(
-    client: LocalObjectStorageClient, evidence: StagingEvidence, clock: Clock
+    client: LocalObjectStorageClient, evidence: StagingEvidence, pauses: Pauses, clock: Clock
 ) -> None:
+    def pass_time(seconds: float) -> Callable[[], None]:
+        return lambda: clock.advance(seconds)
+
     keeper = Checkpoints(client, evidence, every_seconds=5.0)
-    clock.now += 10_000
-    keeper.add(an_object("a"))
-    clock.now += 100.9  # 1 % of 10,101 s
-    keeper.add(an_object("b"))
-    assert recorded(client) == [["a"]]
-    clock.now += 0.2
-    keeper.add(an_object("c"))
-    assert recorded(client) == [["a"], ["b", "c"]]
+    pauses.of(keeper, pass_time(499), pass_time(501), pass_time(9000))
+    with keeper:
+        pauses.wait_for_the_end()
+    assert pauses.asked == [5.0, 5.0, pytest.approx(10.0), pytest.approx(100.0)]
 
 
-def test_a_stage_of_a_day_writes_some_hundred(evidence: StagingEvidence, clock: Clock) -> None:
-    numbers: list[int] = []
-
-    def count(number: int, _objects: Any) -> ObjectStorageUri:
-        numbers.append(number)
-        return evidence.folder
-
-    keeper = Checkpoints(None, SimpleNamespace(write_checkpoint=count))  # type: ignore[arg-type]
-    for _ in range(24 * 3600):
-        clock.now += 1
-        keeper.add(an_object())
-    assert 300 < len(numbers) < 700
-    assert numbers == list(range(1, len(numbers) + 1))
-
-
-def test_many_threads_record_each_object_once(
-    client: LocalObjectStorageClient, evidence: StagingEvidence, monkeypatch: pytest.MonkeyPatch
+def test_objects_are_recorded_while_the_stage_goes_on(
+    client: LocalObjectStorageClient, evidence: StagingEvidence
 ) -> None:
-    keeper = Checkpoints(client, evidence, every_seconds=0.0005)
+    with Checkpoints(client, evidence, every_seconds=0.01) as keeper:
+        keeper.add(an_object("a"))
+        give_up = time.monotonic() + 10
+        while not recorded(client):
+            assert time.monotonic() < give_up, "no checkpoint was written"
+            time.sleep(0.01)
+    assert recorded(client) == [["a"]]
+    assert not [thread for thread in threading.enumerate() if thread.name == "dpone-checkpoints"]
+
+
+def test_many_threads_record_each_object_once(client: LocalObjectStorageClient, evidence: StagingEvidence) -> None:
     together = threading.Barrier(4, timeout=10)
 
     def add(thread: int) -> None:
         together.wait()
         for number in range(100):
             keeper.add(an_object(f"{thread}-{number}"))
+            time.sleep(0.0002)
 
     threads = [threading.Thread(target=add, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    keeper.flush()
+    with suppress(ZeroDivisionError), Checkpoints(client, evidence, every_seconds=0.0005) as keeper:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        raise ZeroDivisionError
     batches = recorded(client)
     assert len(batches) > 1
     assert [] not in batches
@@ -197,29 +237,111 @@ def test_many_threads_record_each_object_once(
     assert sorted(names) == sorted(f"{thread}-{number}" for thread in range(4) for number in range(100))
 
 
-def test_a_checkpoint_that_can_not_be_written_ends_the_stage(tmp_path: Path, clock: Clock) -> None:
-    client = Refusing(root_dir=tmp_path)
-    keeper = Checkpoints(client, StagingEvidence(client, "s3://lake/staging", "run-1"))
-    keeper.add(an_object("a"))
-    clock.now += 10
-    with pytest.raises(StorageAccessDeniedError):
-        keeper.add(an_object("b"))
+@pytest.mark.parametrize(
+    "error", [StorageAccessDeniedError("AccessDenied"), OSError(28, "No space left on device")], ids=["store", "disk"]
+)
+def test_a_checkpoint_that_can_not_be_written_ends_the_stage(
+    client: LocalObjectStorageClient, evidence: StagingEvidence, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*_: Any) -> ObjectStorageUri:
+        raise error
+
+    monkeypatch.setattr(evidence, "write_checkpoint", refuse)
+
+    def stage() -> None:
+        give_up = time.monotonic() + 5
+        with Checkpoints(client, evidence, every_seconds=0.005) as keeper:
+            while time.monotonic() < give_up:
+                keeper.add(an_object())
+                time.sleep(0.005)
+
+    with pytest.raises(type(error)) as raised:
+        stage()
+    assert raised.value is error
 
 
 # At the end.
 
 
 def test_what_no_checkpoint_has_is_recorded_when_the_stage_fails(
-    client: LocalObjectStorageClient, evidence: StagingEvidence, clock: Clock
+    client: LocalObjectStorageClient, evidence: StagingEvidence, pauses: Pauses
 ) -> None:
     keeper = Checkpoints(client, evidence)
-    clock.now += 6
-    keeper.add(an_object("a"))
-    keeper.add(an_object("b"))
-    keeper.flush()
+    pauses.of(keeper, lambda: keeper.add(an_object("a")))
+    with pytest.raises(ZeroDivisionError), keeper:
+        pauses.wait_for_the_end()
+        keeper.add(an_object("b"))
+        raise ZeroDivisionError
     assert recorded(client) == [["a"], ["b"]]
-    keeper.flush()
-    assert recorded(client) == [["a"], ["b"]], "nothing new is nothing to record"
+
+
+def test_what_no_checkpoint_has_is_left_to_the_manifest_when_the_stage_succeeds(
+    client: LocalObjectStorageClient, evidence: StagingEvidence
+) -> None:
+    with Checkpoints(client, evidence) as keeper:
+        keeper.add(an_object("a"))
+    assert recorded(client) == []
+
+
+def test_what_a_checkpoint_could_not_say_is_said_at_the_end(
+    client: LocalObjectStorageClient, evidence: StagingEvidence, monkeypatch: pytest.MonkeyPatch, pauses: Pauses
+) -> None:
+    """A store that is busy for a moment ends the stage, and what it has staged isn't sent again."""
+    write, refusals = evidence.write_checkpoint, [StorageError("SlowDown")]
+
+    def once(number: int, objects: Any) -> ObjectStorageUri:
+        if refusals:
+            raise refusals.pop()
+        return write(number, objects)
+
+    monkeypatch.setattr(evidence, "write_checkpoint", once)
+    keeper = Checkpoints(client, evidence)
+    pauses.of(keeper, lambda: [keeper.add(an_object(name)) for name in "ab"])
+    with pytest.raises(StorageError, match="SlowDown"), keeper:
+        give_up = time.monotonic() + 10
+        while time.monotonic() < give_up:
+            keeper.add(an_object("c"))
+            time.sleep(0.01)
+    names = {name for batch in recorded(client) for name in batch}
+    assert {"a", "b"} <= names
+
+
+def test_what_a_manifest_says_is_recorded_before_it_is_deleted(
+    client: LocalObjectStorageClient, evidence: StagingEvidence, make_plan: MakePlan
+) -> None:
+    evidence.write_manifest(ObjectStorageStagingManifest.of(make_plan(), [an_object("a"), an_object("b")]))
+    known = {"a": StagedBefore(3, "0" * 64, "an-etag", None)}
+    with Checkpoints(client, evidence) as keeper:
+        keeper.take_the_place_of(evidence.manifest_uri, known, ObjectStorageUri.parse(RUN))
+    assert recorded(client) == [["a"]]
+    assert not client.exists(evidence.manifest_uri)
+    assert list(evidence.read_staged(evidence.find_staged())) == [an_object("a").to_dict()]
+
+
+def test_a_manifests_place_is_taken_by_records_that_do_not_overwrite_each_other(
+    client: LocalObjectStorageClient, evidence: StagingEvidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint may be due at just that moment."""
+    write, both = evidence.write_checkpoint, threading.Barrier(2)
+
+    def at_the_same_time(number: int, objects: Any) -> ObjectStorageUri:
+        with suppress(threading.BrokenBarrierError):
+            both.wait(timeout=1)
+        return write(number, objects)
+
+    monkeypatch.setattr(evidence, "write_checkpoint", at_the_same_time)
+    keeper = Checkpoints(client, evidence)
+    threads = []
+    for name in "ab":
+        keeper.add(an_object(name))
+        threads.append(threading.Thread(target=keeper.write_now))
+        threads[-1].start()
+        give_up = time.monotonic() + 10
+        while keeper._unrecorded and time.monotonic() < give_up:
+            time.sleep(0.001)
+    for thread in threads:
+        thread.join(10)
+    assert sorted(recorded(client)) == [["a"], ["b"]]
 
 
 def test_the_failure_that_ends_a_stage_is_told_though_its_record_is_refused_too(
@@ -275,13 +397,13 @@ def test_a_failed_stage_leaves_one_record_of_what_it_has_sent(
 
 
 def test_checkpoints_of_this_try_and_of_earlier_ones_are_removed(
-    client: LocalObjectStorageClient, evidence: StagingEvidence, clock: Clock, stored: Stored
+    client: LocalObjectStorageClient, evidence: StagingEvidence, stored: Stored
 ) -> None:
     earlier = evidence.write_checkpoint(1, [an_object()])
     keeper = Checkpoints(client, StagingEvidence(client, "s3://lake/staging", "run-1"))
     for name in "ab":
-        clock.now += 6
         keeper.add(an_object(name))
+        keeper.write_now()
     assert len(stored()) == 3
     keeper.remove([earlier])
     assert stored() == []
@@ -290,29 +412,29 @@ def test_checkpoints_of_this_try_and_of_earlier_ones_are_removed(
 
 def test_checkpoints_that_may_not_be_removed_do_no_harm(
     client: LocalObjectStorageClient,
+    evidence: StagingEvidence,
     writer: StagingWriter,
     make_plan: MakePlan,
     write: WriteFile,
     stored: Stored,
     again: Any,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Locked(LocalObjectStorageClient):
         def _delete_batch(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
             return dict.fromkeys(keys, "AccessDenied: no")
 
-    monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
-    monkeypatch.setitem(Checkpoints.__init__.__kwdefaults__, "every_seconds", 0.0)  # type: ignore[arg-type]
+    evidence.claim(writer, make_plan().to_dict())
+    evidence.write_checkpoint(1, [an_object("a.csv")])
     locked = ObjectStorageStagingService(client=Locked(root_dir=client.root_dir), writer=writer)
     with caplog.at_level(logging.INFO, logger=checkpoints.__name__):
         first = locked.stage_files(make_plan(), [write("a.csv"), write("b.csv")])
     (line,) = [record for record in caplog.records if record.name == checkpoints.__name__]
-    assert f"The checkpoints below {FOLDER} stay, which does no harm" in line.getMessage()
+    assert f"below {FOLDER} stay" in line.getMessage()
     assert "AccessDenied" in line.getMessage()
     assert line.levelno == logging.INFO
     assert f"{FOLDER}/manifest.json" in stored()
-    assert len(recorded(client)) == 2
+    assert len(recorded(client)) == 1
 
     write("b.csv", b"another\n")
     assert again(make_plan(), write("a.csv").parent) == ["b.csv"]

@@ -193,7 +193,7 @@ def test_what_is_not_asked_for_is_not_read(recorder: Recorder, client: Any, name
     undated = entry("run/a.csv").replace("2026-11-22T10:00:00.000Z", "no date")
     recorder.answer = lambda _: page(undated, namespace=namespace)
     assert listed(client) == [("run/a.csv", 3, '"abc"')]
-    with pytest.raises(ResponseParserError):
+    with pytest.raises(ValueError, match="no date"):
         as_boto3_lists(client)
 
 
