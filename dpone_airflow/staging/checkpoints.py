@@ -77,16 +77,18 @@ class Checkpoints:
         self._evidence = evidence
         self._every_seconds = every_seconds
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._unrecorded: list[ObjectStorageStagingObject] = []
         self._written: list[ObjectStorageUri] = []
         self._ended = threading.Event()
-        self._failure: StorageError | None = None
+        self._failure: StorageError | OSError | None = None
         self._writer: threading.Thread | None = None
 
     def add(self, item: ObjectStorageStagingObject) -> None:
         """Take one staged object.
 
         :raises StorageError: if a checkpoint couldn't be written: without evidence there is no staging.
+        :raises OSError: likewise.
         """
         if self._failure is not None:
             raise self._failure
@@ -96,12 +98,20 @@ class Checkpoints:
     def write_now(self) -> None:
         """Record what isn't yet.
 
-        :raises StorageError: if it can't be written.
+        :raises StorageError: if the store doesn't take it.
+        :raises OSError: if the local disk doesn't, where it is put together.
         """
-        with self._lock:
-            batch, self._unrecorded = self._unrecorded, []
-        if batch:
-            self._written.append(self._evidence.write_checkpoint(len(self._written) + 1, batch))
+        with self._writing:
+            with self._lock:
+                batch, self._unrecorded = self._unrecorded, []
+            if not batch:
+                return
+            try:
+                self._written.append(self._evidence.write_checkpoint(len(self._written) + 1, batch))
+            except BaseException:
+                with self._lock:
+                    self._unrecorded = batch + self._unrecorded
+                raise
 
     def take_the_place_of(
         self, manifest: ObjectStorageUri, known: Mapping[str, StagedBefore], prefix: ObjectStorageUri
@@ -140,7 +150,7 @@ class Checkpoints:
         if self._writer is not None:
             self._writer.join()
         if error is not None:
-            with suppress(StorageError):
+            with suppress(StorageError, OSError):
                 self.write_now()
 
     def _write_until_the_end(self) -> None:
@@ -149,7 +159,7 @@ class Checkpoints:
         while not self._ended.wait(pause):
             try:
                 self.write_now()
-            except StorageError as failure:
+            except (StorageError, OSError) as failure:
                 self._failure = failure
                 return
             pause = max(self._every_seconds, (time.monotonic() - began) * _SHARE_OF_ELAPSED)

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 # How the text of a record without objects ends: their list is the last thing in the last thing.
 _EMPTY = "[]}}"
-_NEEDED = {"file_name", "size_bytes", "sha256"}
+_NEEDED = {"file_name": str, "size_bytes": int, "sha256": str}
 _OPENED, _CLOSED = "[", "]}}"
 
 
@@ -82,7 +82,7 @@ def read_records(
                     continue
                 try:
                     yield from _objects(path, storage_options)
-                except (ValueError, KeyError, TypeError) as error:
+                except (ValueError, KeyError, TypeError, RecursionError) as error:
                     log.warning("%s can't be read (%r): what it records is staged again.", uri, error)
                 path.unlink()
 
@@ -95,7 +95,13 @@ def _objects(path: Path, storage_options: Mapping[str, Any]) -> Iterator[dict[st
         for line in file:
             text = line.rstrip("\n").removesuffix(",")
             if text not in ("", _CLOSED):
-                entry = json.loads(text)
-                if not entry.keys() >= _NEEDED:
-                    raise KeyError(*sorted(_NEEDED - entry.keys()))
-                yield entry
+                yield _checked(json.loads(text))
+
+
+def _checked(entry: Any) -> dict[str, Any]:
+    if not isinstance(entry, dict):
+        raise TypeError(f"{type(entry).__name__} for an object")
+    for name, kind in _NEEDED.items():
+        if not isinstance(entry[name], kind):
+            raise TypeError(f"{type(entry[name]).__name__} for {name}")
+    return entry

@@ -58,7 +58,8 @@ def _take(response_dict: dict[str, Any], **_: Any) -> None:
     taken = getattr(_this_thread, "taken", None)
     if taken is not None and response_dict["status_code"] == 200:
         objects, response_dict["body"] = _take_objects(response_dict["body"])
-        taken[:] = objects  # a page that is asked for again comes once
+        if objects:  # a second call, by whatever way, finds none left
+            taken[:] = objects
 
 
 def _take_objects(body: bytes) -> tuple[list[Listed], bytes]:

@@ -57,7 +57,7 @@ def files(*sizes: int) -> list[SourceFile]:
 def its_threads() -> list[threading.Thread]:
     """Return its threads that are alive; one that has just done its work may need a moment to end."""
     give_up = time.monotonic() + 0.2
-    while alive := [thread for thread in threading.enumerate() if thread.name.startswith("dpone-")]:
+    while alive := [thread for thread in threading.enumerate() if thread.name.startswith(("dpone-read", "dpone-send"))]:
         if time.monotonic() > give_up:
             break
         time.sleep(0.005)
