@@ -21,7 +21,9 @@ def live_parts(context: Context) -> set[str] | None:
     """
     if context["ti"].map_index != 0:
         return None
-    return {str(part_of(index)) for index in _live_indexes(context)}
+    live = {str(part_of(index)) for index in _live_indexes(context)}
+    # An answer that leaves this very instance out can't be true: nothing is deleted on its word.
+    return live if part_of(0) in live else None
 
 
 def _live_indexes(context: Context) -> list[int]:
@@ -30,8 +32,9 @@ def _live_indexes(context: Context) -> list[int]:
     ti = context["ti"]
     states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id])
     # A mapped instance is called <task_id>_<map_index> in the answer.
+    prefix = f"{ti.task_id}_"
     return [
-        int(name.removeprefix(f"{ti.task_id}_"))
+        int(name.removeprefix(prefix))
         for name, state in states.get(ti.run_id, {}).items()
-        if state != _REMOVED and name != ti.task_id
+        if state != _REMOVED and name.startswith(prefix)
     ]

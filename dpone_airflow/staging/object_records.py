@@ -14,6 +14,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -68,8 +69,8 @@ def read_records(
     """
     with TemporaryDirectory(prefix="dpone-") as folder:
 
-        def fetch(uri: ObjectStorageUri) -> Path | None:
-            path = Path(folder) / uri.key.rpartition("/")[2]
+        def fetch(number: int, uri: ObjectStorageUri) -> Path | None:
+            path = Path(folder) / f"{number}.json"
             try:
                 client.get_file(uri, path)
             except ObjectNotFoundError:  # removed since it was listed
@@ -77,7 +78,7 @@ def read_records(
             return path
 
         with ThreadPoolExecutor(client.max_concurrency, thread_name_prefix="dpone-evidence") as pool:
-            for uri, path in zip(uris, pool.map(fetch, uris), strict=True):
+            for uri, path in zip(uris, pool.map(fetch, count(), uris), strict=False):
                 if path is None:
                     continue
                 try:

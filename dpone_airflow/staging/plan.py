@@ -47,7 +47,7 @@ class ObjectStorageStagingPlan:
         object.__setattr__(self, "cleanup_policy", CleanupPolicy.of(self.cleanup_policy))
         for name in ("dataset", "table", "file_format", "compression"):
             value = getattr(self, name)
-            if not isinstance(value, str) or not value.strip():
+            if not isinstance(value, str) or not value.strip() or value.encode(errors="ignore").decode() != value:
                 raise InvalidPlanError(f"{name} is {value!r}: give a text that says what is staged.")
 
     @property

@@ -28,7 +28,9 @@ _DENIED_CODES = {
     "InvalidAccessKeyId",
     "InvalidToken",
     "NoCredentials",
+    "PermissionDeniedError",
     "SignatureDoesNotMatch",
+    "UnauthenticatedError",
 }
 _BUSY_STATUSES = {408, 429, 500, 502, 503, 504}
 _BUSY_CODES = {

@@ -53,7 +53,7 @@ def checked_options(provider: ObjectStorageProvider, options: Mapping[str, Any] 
             raise InvalidOptionError(
                 f"storage_options {name!r} is {type(value).__name__}: {_TAKES.get(name, 'it takes text')}."
             )
-    return dict(options or {})
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in (options or {}).items()}
 
 
 def _is_text(value: Any) -> bool:

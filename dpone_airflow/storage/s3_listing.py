@@ -31,13 +31,17 @@ def listed_objects(client: Any, arguments: dict[str, Any]) -> Iterator[Listed]:
     :param arguments: of ``list_objects_v2``.
     :raises: what boto3 raises.
     """
-    token: dict[str, Any] = {}
+    from botocore.exceptions import PaginationError
+
+    token: str | None = None
     while True:
-        objects, answer = _page(client, arguments | token)
+        objects, answer = _page(client, arguments | ({"ContinuationToken": token} if token else {}))
         yield from objects
         if not answer.get("IsTruncated"):
             return
-        token = {"ContinuationToken": answer["NextContinuationToken"]}
+        if answer.get("NextContinuationToken") in (None, "", token):
+            raise PaginationError(message="the listing goes on, and the store doesn't say where")
+        token = answer["NextContinuationToken"]
 
 
 def _page(client: Any, arguments: dict[str, Any]) -> tuple[list[Listed], Any]:

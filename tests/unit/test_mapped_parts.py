@@ -110,3 +110,16 @@ def test_airflow_2_says_how_many_instances_there_are(count: int) -> None:
 def test_airflow_2_is_asked_by_the_first_instance_only(map_index: int) -> None:
     """Nothing but its index is looked at."""
     assert live_parts(context_of(SimpleNamespace(map_index=map_index))) is None
+
+
+@pytest.mark.usefixtures("_airflow_3")
+@pytest.mark.parametrize("states", [{}, {"stage_0": "removed", "stage_1": "success"}, {"other_0": "success"}])
+def test_an_answer_that_leaves_the_asking_instance_out_is_not_believed(states: dict[str, str | None]) -> None:
+    """All other parts would be deleted on its word."""
+    assert live_parts(context_of(TaskInstance(states))) is None
+
+
+@pytest.mark.usefixtures("_airflow_2")
+@pytest.mark.parametrize("instances", [None, 0])
+def test_no_count_is_not_believed(instances: int | None) -> None:
+    assert live_parts(context_of(TaskInstance(), expanded_ti_count=instances)) is None

@@ -111,3 +111,10 @@ def test_a_base_may_have_a_name_that_only_looks_like_the_evidence_folder(make_pl
 def test_a_policy_is_its_name(policy: CleanupPolicy) -> None:
     assert CleanupPolicy.of(str(policy)) is policy
     assert CleanupPolicy.of(policy) is policy
+
+
+@pytest.mark.parametrize("name", ["dataset", "table", "file_format", "compression"])
+def test_what_is_no_unicode_is_refused(name: str) -> None:
+    fields = {"dataset": "d", "table": "t", "file_format": "csv", "compression": "none"}
+    with pytest.raises(InvalidPlanError, match=name):
+        ObjectStorageStagingPlan("s3://lake/base", "run-1", **(fields | {name: "a\ud800"}))

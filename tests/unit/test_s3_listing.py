@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, PaginationError
 from botocore.parsers import ResponseParserError
 
 from dpone_airflow.storage import ObjectStorageUri, S3ObjectStorageClient
@@ -458,3 +458,11 @@ def test_a_client_that_reads_its_pages_itself_is_taken_at_its_word() -> None:
             }
 
     assert listed(StandIn()) == [("a b", 3, '"abc"'), ("c", 1, None)]
+
+
+@pytest.mark.parametrize("tokens", [["", ""], ["again", "again"]], ids=["none", "the same"])
+def test_a_listing_that_goes_nowhere_is_an_error(recorder: Recorder, client: Any, tokens: list[str]) -> None:
+    answers = iter(tokens)
+    recorder.answer = lambda _: page(entry("run/a"), token=next(answers))
+    with pytest.raises(PaginationError, match="doesn't say where"):
+        listed(client)
