@@ -81,7 +81,8 @@ def test_cleanup_deletes_the_run_and_leaves_evidence_and_neighbours(
     assert service(client).cleanup(manifest) == 4
     assert client.list_prefix(base.child("run-1")) == []
     assert [str(uri) for uri in client.list_prefix(base.child("run-10"))] == [other.objects[0].uri]
-    records = [uri.key.rpartition("/")[2] for uri in client.list_prefix(base.child("_manifests").child("run-1"))]
+    evidence = base.child("_manifests/run-1")
+    records = [uri.key.removeprefix(evidence.prefix) for uri in client.list_prefix(evidence)]
     assert sorted(records) == ["_run.json", "_run/cleanup.json", "_run/manifest.json"]
     outcome = json.loads(client.get_bytes(base.child("_manifests/run-1/_run/cleanup.json")))
     assert (outcome["outcome"], outcome["deleted_objects"]) == ("deleted", 4)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageUri
+from dpone_airflow.storage.uploader import UploadTarget
 from local_servers import Azurite
 from tests.dags.conftest import BASE, RunDag
 
@@ -235,18 +236,18 @@ def test_what_an_earlier_try_staged_is_found_when_the_last_one_died_before_it_co
     run: RunDag, staged: Staged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Airflow clears a task's XComs at each try."""
-    put_file = LocalObjectStorageClient.put_file
+    write = LocalObjectStorageClient._write
 
-    def put_all_but_c(self: Any, path: Any, uri: ObjectStorageUri, **options: Any) -> Any:
-        if uri.key.endswith("c.csv"):
+    def put_all_but_c(self: Any, upload: UploadTarget, *how: Any) -> Any:
+        if upload.uri.key.endswith("c.csv"):
             monkeypatch.setattr("dpone_airflow.operators.stage.check_graph", die)
             raise RuntimeError("the network went away")
-        return put_file(self, path, uri, **options)
+        return write(self, upload, *how)
 
     def die(stage: Any) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(LocalObjectStorageClient, "put_file", put_all_but_c)
+    monkeypatch.setattr(LocalObjectStorageClient, "_write", put_all_but_c)
     result = run(
         """
         import datetime
@@ -361,17 +362,17 @@ def test_a_retry_of_the_same_try_stages_again_without_strays(
 ) -> None:
     from airflow.providers.common.compat.sdk import AirflowException
 
-    put_file = LocalObjectStorageClient.put_file
+    write = LocalObjectStorageClient._write
     tries = []
 
-    def fail_first(self: Any, path: Any, uri: ObjectStorageUri, **options: Any) -> Any:
-        if uri.key.endswith("c.csv") and not tries:
-            tries.append(uri)
+    def fail_first(self: Any, upload: UploadTarget, *how: Any) -> Any:
+        if upload.uri.key.endswith("c.csv") and not tries:
+            tries.append(upload.uri)
             (files / "a.csv").unlink()
             raise AirflowException("the network went away")
-        return put_file(self, path, uri, **options)
+        return write(self, upload, *how)
 
-    monkeypatch.setattr(LocalObjectStorageClient, "put_file", fail_first)
+    monkeypatch.setattr(LocalObjectStorageClient, "_write", fail_first)
     result = run(
         """
         import datetime

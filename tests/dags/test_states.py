@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageUri
+from dpone_airflow.storage import LocalObjectStorageClient
 from dpone_airflow.storage.errors import StorageError
+from dpone_airflow.storage.uploader import UploadTarget
 from tests.dags.conftest import RunDag
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "cleanup.md"
@@ -37,12 +38,12 @@ EXPECTED: dict[tuple[str, str], tuple[str, list[str], tuple[str, str, str]]] = {
 @pytest.fixture
 def make_happen(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Let the store fail where the scenario wants it to."""
-    put_file, delete_batch = LocalObjectStorageClient.put_file, LocalObjectStorageClient._delete_batch
+    write, delete_batch = LocalObjectStorageClient._write, LocalObjectStorageClient._delete_batch
 
-    def put_all_but_c(self: Any, path: Any, uri: ObjectStorageUri, **options: Any) -> Any:
-        if uri.key.endswith("c.csv"):
-            raise StorageError(f"Could not write {uri}: the store is full.", uri=str(uri))
-        return put_file(self, path, uri, **options)
+    def put_all_but_c(self: Any, upload: UploadTarget, *how: Any) -> Any:
+        if upload.uri.key.endswith("c.csv"):
+            raise StorageError(f"Could not write {upload.uri}: the store is full.", uri=str(upload.uri))
+        return write(self, upload, *how)
 
     def delete_all_but_b(self: Any, anywhere: Any, keys: list[str]) -> dict[str, str]:
         refused = {key: "held" for key in keys if key.endswith("b.csv")}
@@ -50,7 +51,7 @@ def make_happen(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
     def arrange(scenario: str) -> None:
         if scenario == "stage fails half-way":
-            monkeypatch.setattr(LocalObjectStorageClient, "put_file", put_all_but_c)
+            monkeypatch.setattr(LocalObjectStorageClient, "_write", put_all_but_c)
         if scenario == "cleanup fails":
             monkeypatch.setattr(LocalObjectStorageClient, "_delete_batch", delete_all_but_b)
 
