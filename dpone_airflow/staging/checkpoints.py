@@ -103,15 +103,12 @@ class Checkpoints:
         """
         with self._writing:
             with self._lock:
-                batch, self._unrecorded = self._unrecorded, []
+                batch = list(self._unrecorded)
             if not batch:
                 return
-            try:
-                self._written.append(self._evidence.write_checkpoint(len(self._written) + 1, batch))
-            except BaseException:
-                with self._lock:
-                    self._unrecorded = batch + self._unrecorded
-                raise
+            self._written.append(self._evidence.write_checkpoint(len(self._written) + 1, batch))
+            with self._lock:  # only now: what couldn't be written is still to be recorded
+                del self._unrecorded[: len(batch)]
 
     def take_the_place_of(
         self, manifest: ObjectStorageUri, known: Mapping[str, StagedBefore], prefix: ObjectStorageUri
