@@ -249,6 +249,25 @@ def test_a_page_of_a_thousand_is_whole(recorder: Recorder, client: Any) -> None:
     assert listed(client) == [(f"run/{number}", number, '"abc"') for number in range(1000)]
 
 
+def test_botocore_reads_a_page_without_its_objects(
+    recorder: Recorder, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks into every page for an error, which takes longer than all the rest."""
+    from botocore import handlers
+
+    looked_at = []
+    looks_like_an_error = handlers._looks_like_special_case_error  # type: ignore[attr-defined]
+
+    def look(status: int, body: bytes) -> Any:
+        looked_at.append(body)
+        return looks_like_an_error(status, body)
+
+    monkeypatch.setattr(handlers, "_looks_like_special_case_error", look)
+    recorder.answer = lambda _: page(*(entry(f"run/{number}", number) for number in range(1000)))
+    assert len(listed(client)) == 1000
+    assert [b"Contents" in body for body in looked_at] == [False]
+
+
 # Errors.
 
 
@@ -440,7 +459,7 @@ def test_a_client_that_reads_its_pages_itself_is_taken_at_its_word() -> None:
     """As botocore did before it had the event, and as stand-ins for a client do."""
 
     class Events:
-        def register(self, *_arguments: Any, **_options: Any) -> None: ...
+        def register_first(self, *_arguments: Any, **_options: Any) -> None: ...
 
         def unregister(self, *_arguments: Any, **_options: Any) -> None: ...
 
