@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import BaseOperator, Context, XComArg
+from airflow.providers.common.compat.sdk import BaseOperator, Context
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
-from dpone_airflow.operators.graph import check_graph
-from dpone_airflow.operators.stage import ObjectStorageStageOperator
+from dpone_airflow.operators.graph import check_graph, stage_behind
 from dpone_airflow.staging.policy import CleanupPolicy
 from dpone_airflow.storage.errors import DeleteIncompleteError, InvalidOptionError, StagingGraphError
 
 if TYPE_CHECKING:
+    from dpone_airflow.operators.cleanup_places import Manifest
     from dpone_airflow.operators.staging_xcom import StagingPlace
     from dpone_airflow.staging.cleanup import CleanupReport
 
@@ -39,7 +39,10 @@ class StagingCleanupOperator(BaseOperator):
 
     .. seealso:: ``docs/cleanup.md`` for the states that come out.
 
-    :param manifest: the output of an ``ObjectStorageStageOperator``. (templated)
+    :param manifest: the output of an ``ObjectStorageStageOperator``, or of the
+        ``StagingVerifyOperator`` behind it. (templated)
+    :param manifest_uri: in its place, the URI of a stored manifest: what an asset event tells of the
+        run that woke this DAG. Somebody must have claimed that run. (templated)
     :param cleanup_policy: by default the one of the stage operator behind ``manifest``.
     :param base_uri: with ``run_id``: the run of another DAG; somebody must have claimed it. (templated)
     :param run_id: see ``base_uri``; made safe as the stage operator makes it. (templated)
@@ -51,7 +54,7 @@ class StagingCleanupOperator(BaseOperator):
     """
 
     trigger_rule: Any  # as Airflow sets it
-    template_fields: Sequence[str] = ("manifest", "base_uri", "run_id", "conn_id", "storage_options")
+    template_fields: Sequence[str] = ("manifest", "manifest_uri", "base_uri", "run_id", "conn_id", "storage_options")
     template_fields_renderers = {"manifest": "json"}  # noqa: RUF012 - Airflow's own form
     ui_color = "#f0e8e4"
 
@@ -59,6 +62,7 @@ class StagingCleanupOperator(BaseOperator):
         self,
         *,
         manifest: Any = None,
+        manifest_uri: str | None = None,
         cleanup_policy: str | None = None,
         base_uri: str | None = None,
         run_id: str | None = None,
@@ -67,16 +71,19 @@ class StagingCleanupOperator(BaseOperator):
         dry_run: bool = False,
         **kwargs: Any,
     ) -> None:
-        stage = _stage_behind(manifest)
+        stage = stage_behind(manifest)
         policy = _policy_of(stage, cleanup_policy, kwargs.get("task_id"))
-        if stage is not None and (base_uri is None or run_id is None):
-            # The stage itself says where it stages; one of the two may have come from default_args.
+        if (stage is not None or manifest_uri is not None) and (base_uri is None or run_id is None):
+            # Stage and record say themselves where the run is; one of the two may have come from default_args.
             base_uri = run_id = None
+        if manifest_uri is not None and (manifest is not None or base_uri is not None):
+            raise InvalidOptionError("manifest_uri names a run by itself: leave out manifest, base_uri and run_id.")
         if (base_uri is None) != (run_id is None):
             raise InvalidOptionError("base_uri and run_id name one run together: give both or none.")
-        if manifest is None and base_uri is None:
+        if manifest is None and manifest_uri is None and base_uri is None:
             raise InvalidOptionError(
-                "There is nothing to clean up: give manifest=stage.output, or base_uri and run_id of another DAG's run."
+                "There is nothing to clean up: give manifest=stage.output, or manifest_uri, or base_uri and run_id, of "
+                "another DAG's run."
             )
         if policy is not CleanupPolicy.RETAIN:
             kwargs.setdefault("trigger_rule", _trigger_rule(policy, kwargs.get("dag") or _dag_around()))
@@ -84,6 +91,7 @@ class StagingCleanupOperator(BaseOperator):
         if policy is CleanupPolicy.DELETE_ALWAYS:
             self.is_teardown = True
         self.manifest = manifest
+        self.manifest_uri = manifest_uri
         self.cleanup_policy = str(policy)
         self.base_uri = base_uri
         self.run_id = run_id
@@ -121,18 +129,19 @@ class StagingCleanupOperator(BaseOperator):
         """Apply the policy; return the policy, the prefix, and the objects and bytes deleted.
 
         :raises StagingGraphError: if deleting now could hurt; nothing was deleted.
-        :raises InvalidManifestError: if the manifest names another place; nothing was deleted.
+        :raises InvalidManifestError: if the manifest names another place, or ``manifest_uri`` is none of a stored
+            manifest; nothing was deleted.
+        :raises StorageError: if the manifest's record can't be read; nothing was deleted.
         :raises ClaimError: if the run isn't the stage's own; nothing was deleted.
         :raises DeleteIncompleteError: naming what is left.
         """
         from dpone_airflow.operators.cleanup_places import places_to_clean_up
-        from dpone_airflow.operators.rendered import rendered_manifests
         from dpone_airflow.staging.cleanup import CleanupReport
 
         stage = self.dag.task_dict[self.stage_task_id] if self.stage_task_id else None
         if stage is not None:
             check_graph(stage)
-        manifests = rendered_manifests(self.manifest)
+        manifests = self._manifests()
         places = places_to_clean_up(context, stage, manifests, self.base_uri, self.run_id)
         if self.cleanup_policy == CleanupPolicy.RETAIN:
             reports = [CleanupReport(self.cleanup_policy, place.prefix, dry_run=self.dry_run) for place in places]
@@ -155,9 +164,22 @@ class StagingCleanupOperator(BaseOperator):
         )
         return report.to_dict()
 
+    def _manifests(self) -> list[Manifest]:
+        """Return what says which run it is. A record is read; nothing else can say whose it is."""
+        from dpone_airflow.hooks.object_storage import ObjectStorageHook
+        from dpone_airflow.staging.resolve import manifests_in, read_manifest
+        from dpone_airflow.storage.uri import ObjectStorageUri
+
+        if self.manifest_uri is None:
+            given = manifests_in(self.manifest)
+        else:
+            given = [ObjectStorageUri.parse(self.manifest_uri)]
+        hook = ObjectStorageHook(self.conn_id, self.storage_options, engine="sdk")
+        return [read_manifest(str(item), hook) if isinstance(item, ObjectStorageUri) else item for item in given]
+
     def _clean_up(self, context: Context, place: StagingPlace, was_staged: bool) -> CleanupReport:
         from dpone_airflow.hooks.object_storage import ObjectStorageHook
-        from dpone_airflow.operators.staging_xcom import writer_of
+        from dpone_airflow.operators.staging_xcom import actor_of, writer_of
         from dpone_airflow.staging.cleanup import clean_up_run
 
         staged_by = None
@@ -177,6 +199,7 @@ class StagingCleanupOperator(BaseOperator):
                 staged_by=staged_by,
                 must_be_claimed=was_staged,
                 dry_run=self.dry_run,
+                by=actor_of(context),
             )
         except DeleteIncompleteError as error:
             for uri, reason in list(error.left.items())[:_LOGGED_LEFTOVERS]:
@@ -184,25 +207,11 @@ class StagingCleanupOperator(BaseOperator):
             raise
 
 
-def _stage_behind(manifest: Any) -> Any:
-    """Return the stage operator whose output ``manifest`` is, or None if it comes from elsewhere."""
-    behind = {operator.task_id: operator for operator, _ in XComArg.iter_xcom_references(manifest)}
-    stages = [
-        operator
-        for operator in behind.values()
-        if issubclass(getattr(operator, "operator_class", type(operator)), ObjectStorageStageOperator)
-    ]
-    if len(stages) > 1:
-        raise StagingGraphError(
-            f"One cleanup takes one stage, and this one was given {', '.join(sorted(behind))}: write one for each."
-        )
-    return stages[0] if stages else None
-
-
 def _policy_of(stage: Any, given: str | None, task_id: Any) -> CleanupPolicy:
     if given is not None:
         return CleanupPolicy.of(given)
     if stage is None:
+        # The rule by which a task runs is settled when its DAG is parsed, and a record is read when it runs.
         raise StagingGraphError(
             f"{task_id!r} takes no output of an ObjectStorageStageOperator whose policy it could follow: "
             "write cleanup_policy='retain', 'delete_on_success' or 'delete_always'."

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
 
 from airflow.providers.common.compat.sdk import Context
 
@@ -11,14 +11,18 @@ from dpone_airflow.operators.mapped_parts import part_of
 from dpone_airflow.operators.staging_xcom import StagingPlace, announced_place, place_by_arguments
 from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
 from dpone_airflow.staging.plan import base_of
+from dpone_airflow.staging.resolve import ManifestPointer
 from dpone_airflow.staging.run_id import safe_run_id
 from dpone_airflow.storage.errors import InvalidManifestError, StagingGraphError
+
+# What names a place: a manifest, or the pointer to a stored one.
+Manifest: TypeAlias = ObjectStorageStagingManifest | ManifestPointer
 
 
 def places_to_clean_up(
     context: Context,
     stage: Any,
-    manifests: list[ObjectStorageStagingManifest],
+    manifests: Sequence[Manifest],
     base_uri: str | None,
     run_id: str | None,
 ) -> list[StagingPlace]:
@@ -41,7 +45,7 @@ def places_to_clean_up(
     return places
 
 
-def _places_of(manifests: Iterable[ObjectStorageStagingManifest]) -> list[StagingPlace]:
+def _places_of(manifests: Iterable[Manifest]) -> list[StagingPlace]:
     """Return the places of manifests that came from elsewhere: just the parts that were given."""
     places = sorted(
         {StagingPlace(item.base_uri, item.run_id, item.part) for item in manifests},
@@ -68,7 +72,7 @@ def _refuse_whole_run_in_a_group(context: Context, places: list[StagingPlace]) -
         )
 
 
-def _must_agree(manifest: ObjectStorageStagingManifest, places: list[StagingPlace]) -> None:
+def _must_agree(manifest: Manifest, places: list[StagingPlace]) -> None:
     if not any(
         (manifest.base_uri, manifest.run_id) == (place.base_uri, place.run_id) and place.part in (None, manifest.part)
         for place in places

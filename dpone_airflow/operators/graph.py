@@ -1,4 +1,4 @@
-"""Whether a DAG lets a cleanup delete files that are still needed, or hide a failure.
+"""Whether a DAG lets a cleanup delete files that are still needed, or hide a failure; and which stage is meant.
 
 The stage asks before its first byte and the cleanup again before its first delete. Every refusal
 prints the line to write.
@@ -7,9 +7,10 @@ prints the line to write.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
+from airflow.providers.common.compat.sdk import XComArg
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from dpone_airflow.staging.policy import CleanupPolicy
@@ -34,9 +35,84 @@ def check_graph(stage: Task) -> None:
         _no_other_dag_is_woken(stage, cleanup)
 
 
+def stage_behind(manifest: Any) -> Task | None:
+    """Return the stage operator whose output ``manifest`` is, also as a verify hands it on, or None.
+
+    :raises StagingGraphError: if there are several.
+    """
+    stages = {stage.task_id: stage for stage in _stages_behind(manifest)}
+    if len(stages) > 1:
+        raise StagingGraphError(
+            f"One task takes what one stage staged, and this one was given {', '.join(sorted(stages))}: write one for "
+            "each."
+        )
+    return next(iter(stages.values()), None)
+
+
+def stage_of(task: Task) -> Task | None:
+    """Return the stage operator whose output ``task``, as the DAG file has it, was given as its manifest, or None.
+
+    :raises StagingGraphError: if there are several.
+    """
+    return stage_behind(_arguments(task).get("manifest"))
+
+
+def _stages_behind(manifest: Any) -> Iterator[Task]:
+    from dpone_airflow.operators.stage import ObjectStorageStageOperator
+
+    for operator, _ in XComArg.iter_xcom_references(manifest):
+        if issubclass(_class_of(operator), ObjectStorageStageOperator):
+            yield operator
+        elif _hands_on(operator):
+            yield from _stages_behind(_arguments(operator).get("manifest"))
+
+
+def _class_of(task: Task) -> type:
+    found: type = getattr(task, "operator_class", type(task))
+    return found
+
+
+def _hands_on(task: Task) -> bool:
+    """Return whether the output of ``task`` is the manifest that it was given."""
+    return bool(getattr(_class_of(task), "hands_manifest_on", False))
+
+
+def _arguments(task: Task) -> dict[str, Any]:
+    """Return the arguments of an operator; a mapped one holds them in two places."""
+    if not hasattr(task, "partial_kwargs"):
+        return dict(vars(task))
+    expanded = getattr(task.expand_input, "value", None)
+    # What expand_kwargs() was given is one XCom for all arguments, the manifest perhaps among them.
+    return dict(task.partial_kwargs) | (dict(expanded) if isinstance(expanded, Mapping) else {"manifest": expanded})
+
+
+def _sources(stage: Task) -> list[Task]:
+    """Return the tasks whose output is what ``stage`` staged: itself, and the verifies behind it."""
+    sources = {stage.task_id: stage}
+    waiting = [stage]
+    while waiting:
+        source = waiting.pop()
+        for task in stage.dag.task_dict.values():
+            if _hands_on(task) and task.task_id not in sources and _takes_output_of(task, source):
+                sources[task.task_id] = task
+                waiting.append(task)
+    return list(sources.values())
+
+
+def _takes_output_of(task: Task, source: Task) -> bool:
+    given = _arguments(task).get("manifest")
+    behind = {operator.task_id for operator, _ in XComArg.iter_xcom_references(given)}
+    return source.task_id in behind or _pulls_from(task, source)
+
+
+def cleanups_of(stage: Task) -> list[Task]:
+    """Return the tasks of its DAG that clean up what ``stage`` staged, or keep it."""
+    return [task for task in stage.dag.task_dict.values() if _cleans_up(task, stage)]
+
+
 def _deleting_cleanups(stage: Task) -> Iterator[Task]:
-    for task in stage.dag.task_dict.values():
-        if _cleans_up(task, stage) and task.cleanup_policy != CleanupPolicy.RETAIN:
+    for task in cleanups_of(stage):
+        if task.cleanup_policy != CleanupPolicy.RETAIN:
             yield task
 
 
@@ -44,7 +120,7 @@ def _cleans_up(task: Task, stage: Task) -> bool:
     """Return whether ``task`` is a cleanup of what ``stage`` staged, by its output or by a template."""
     if not hasattr(task, "stage_task_id"):
         return False
-    return task.stage_task_id == stage.task_id or _pulls_from(task, stage)
+    return task.stage_task_id == stage.task_id or any(_pulls_from(task, source) for source in _sources(stage))
 
 
 def _every_consumer_comes_first(stage: Task, cleanup: Task) -> None:
@@ -62,14 +138,14 @@ def _every_consumer_comes_first(stage: Task, cleanup: Task) -> None:
 def _consumers(stage: Task) -> set[str]:
     """Return the tasks that read the stage's output: those right behind it, and templates that pull it.
 
-    Airflow itself puts a task that takes ``stage.output`` right behind the stage.
+    Airflow itself puts a task that takes ``stage.output`` right behind the stage. What a verify hands
+    on is the stage's output as well.
     """
-    pulling = {
-        task.task_id
-        for task in stage.dag.task_dict.values()
-        if task.task_id != stage.task_id and _pulls_from(task, stage)
-    }
-    return set(stage.downstream_task_ids) | pulling
+    consumers: set[str] = set()
+    for source in _sources(stage):
+        consumers |= source.downstream_task_ids
+        consumers |= {task.task_id for task in stage.dag.task_dict.values() if _pulls_from(task, source)}
+    return consumers - {stage.task_id}
 
 
 def _pulls_from(task: Task, stage: Task) -> bool:
@@ -144,16 +220,17 @@ def _nothing_hangs_below(stage: Task, cleanup: Task) -> None:
 
 
 def _no_other_dag_is_woken(stage: Task, cleanup: Task) -> None:
-    if any(isinstance(outlet, _asset_types()) for outlet in stage.outlets or ()):
+    if any(isinstance(outlet, asset_types()) for outlet in stage.outlets or ()):
         raise StagingGraphError(
             f"{stage.task_id!r} has an asset as its outlet: its event wakes other DAGs, and {cleanup.task_id!r} "
             "would delete the files under them. Keep them here and delete them in the DAG that loads them last. "
             f"Write: {stage.task_id}(cleanup_policy='retain') here, and there "
-            "StagingCleanupOperator(base_uri=..., run_id=..., cleanup_policy='delete_on_success')"
+            "StagingCleanupOperator(manifest_uri=..., cleanup_policy='delete_on_success')"
         )
 
 
-def _asset_types() -> tuple[type, ...]:
+def asset_types() -> tuple[type, ...]:
+    """Return what an outlet with an event of its own may be, in the Airflow that runs."""
     from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
     if not AIRFLOW_V_3_0_PLUS:

@@ -54,6 +54,7 @@ _BUSY_CODES = {
     "IncompleteReadError",
     "ReadTimeout",
     "ReadTimeoutError",
+    "ResponseStreamingError",
     "ServiceRequestError",
     "ServiceRequestTimeoutError",
     "ServiceResponseError",

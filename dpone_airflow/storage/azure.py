@@ -18,9 +18,9 @@ from dpone_airflow.storage.errors import (
     ObjectNotFoundError,
 )
 from dpone_airflow.storage.etag import normalise_etag
-from dpone_airflow.storage.hashing import HashingReader
 from dpone_airflow.storage.options import checked_options
 from dpone_airflow.storage.parts import DEFAULT_PART_BYTES, MOST_PARTS, send_parts
+from dpone_airflow.storage.readers import Reader
 from dpone_airflow.storage.uploader import Uploader, UploadTarget
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 
@@ -44,6 +44,7 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
     """
 
     provider = ObjectStorageProvider.AZURE_BLOB
+    sdk = "azure-storage-blob"
     # Azure's metadata names are C# identifiers: a hyphen is refused.
     metadata_prefix = "dpone_"
     # https://learn.microsoft.com/azure/storage/blobs/scalability-targets
@@ -78,16 +79,22 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
         self._service = service_client
         self.storage_options = checked_options(ObjectStorageProvider.AZURE_BLOB, storage_options)
 
+    @property
+    def endpoint_url(self) -> str | None:
+        # The service's url may end in the SAS token that its calls carry.
+        return str(self._service.url).partition("?")[0]
+
     def stat(self, uri: ObjectStorageUri) -> ObjectStorageObject:
         self.check(uri)
         with self._calling("look up", uri, on_404=ObjectNotFoundError):
             properties = self._blob(uri).get_blob_properties()
         return _object(uri, properties)
 
-    def get_bytes(self, uri: ObjectStorageUri) -> bytes:
+    def get_bytes(self, uri: ObjectStorageUri, *, limit: int | None = None) -> bytes:
         self.check(uri)
+        some = {} if limit is None else {"offset": 0, "length": limit}
         with self._calling("read", uri, on_404=ObjectNotFoundError):
-            content: bytes = self._blob(uri).download_blob().readall()
+            content: bytes = self._blob(uri).download_blob(**some).readall()
         return content
 
     def list_objects(self, prefix: ObjectStorageUri) -> Iterator[ObjectStorageObject]:
@@ -110,7 +117,7 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
             )
         return normalise_etag(answer.get("etag"))
 
-    def _put_large(self, target: UploadTarget, reader: HashingReader, part_bytes: int, lanes: int) -> str | None:
+    def _put_large(self, target: UploadTarget, reader: Reader, part_bytes: int, lanes: int) -> str | None:
         from azure.storage.blob import BlobBlock
 
         blob = self._blob(target.uri)
@@ -134,7 +141,9 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
 
     def _download(self, uri: ObjectStorageUri, file: BinaryIO) -> ObjectStorageObject:
         with self._calling("read", uri, on_404=ObjectNotFoundError):
-            stream = self._blob(uri).download_blob()
+            # It then comes in ranges of 4 MiB, each with an MD5 that the SDK compares. Without, the first
+            # answer has 32 MiB, which the SDK holds in memory twice.
+            stream = self._blob(uri).download_blob(validate_content=True)
             stream.readinto(file)
         return _object(uri, stream.properties)
 

@@ -7,6 +7,7 @@
     │   ├── InvalidUriError
     │   ├── InvalidPlanError                    run id, part, policy, dataset, table, ...
     │   ├── InvalidManifestError
+    │   ├── NotLoadableError                    a manifest that a warehouse can't load exactly
     │   ├── InvalidOptionError                  storage_options, concurrency, ...
     │   ├── ConnectionMismatchError             a URI and a connection that don't fit each other
     │   └── EngineNotUsableError                engine="obstore" with what obstore can't honour
@@ -21,7 +22,8 @@
     │   ├── StorageAccessDeniedError
     │   ├── ObjectAlreadyExistsError            a conditional create lost
     │   ├── ChecksumMismatchError
-    │   ├── PrefixMismatchError                 the prefix isn't what the manifest says
+    │   ├── PrefixMismatchError                 the prefix isn't what was uploaded
+    │   ├── StagingVerifyError                  ``missing``, ``extra``, ``changed``: not what the manifest says
     │   └── DeleteIncompleteError               ``left`` names what is still there, and why
     ├── ClaimError                              whose run prefix is it?
     │   ├── UnclaimedPrefixError
@@ -36,7 +38,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 
@@ -58,6 +60,10 @@ class InvalidPlanError(InvalidInputError):
 
 class InvalidManifestError(InvalidInputError):
     """A manifest whose keys, types, counts or URIs don't hold; the message names the key."""
+
+
+class NotLoadableError(InvalidInputError):
+    """A manifest that a warehouse can't load, or not exactly: its store, its format, a name, none or too many files."""
 
 
 class InvalidOptionError(InvalidInputError):
@@ -130,6 +136,29 @@ class ChecksumMismatchError(StorageError):
 
 class PrefixMismatchError(StorageError):
     """After staging, the run prefix doesn't hold what was uploaded."""
+
+
+class StagingVerifyError(StorageError):
+    """A run prefix that doesn't hold what its manifest says.
+
+    :param missing: the URIs of objects that aren't there.
+    :param extra: the URIs of objects that the manifest doesn't name.
+    :param changed: the URI of each object that is another one now, with what is different.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        uri: str = "",
+        missing: Sequence[str] = (),
+        extra: Sequence[str] = (),
+        changed: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, uri=uri)
+        self.missing = tuple(missing)
+        self.extra = tuple(extra)
+        self.changed = dict(changed or {})
 
 
 class DeleteIncompleteError(StorageError):

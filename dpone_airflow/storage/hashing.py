@@ -1,4 +1,7 @@
-"""A reader that hashes what it hands out: the bytes that are hashed are the bytes that are sent."""
+"""Hashing on the way: a reader that hashes what it hands out, a sink that hashes what it is given.
+
+The bytes that are hashed are the bytes that are sent, and the bytes that came back.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,6 @@ from dpone_airflow.storage.errors import (
     SourceFileError,
     SourceFileNotFoundError,
 )
-
-_HASHED_AT_ONCE = 1024 * 1024
 
 
 class HashingReader:
@@ -121,6 +122,45 @@ class HashingReader:
             raise _file_changed(self.path)
 
 
+class HashingSink:
+    """Takes what a download writes to a file, hashes it and keeps nothing.
+
+    :param on_read: called with each number of bytes that came; below 0 when a download begins again.
+        What it raises ends the download.
+    """
+
+    def __init__(self, on_read: Callable[[int], None] | None = None) -> None:
+        self.size = 0
+        self._on_read = on_read
+        self._sha256 = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        """Hash ``data``; return its length in bytes."""
+        size = len(data)
+        if self._on_read:
+            self._on_read(size)
+        self._sha256.update(data)
+        self.size += size
+        return size
+
+    def seek(self, offset: int) -> int:
+        """Go back to the beginning, and to nowhere else: a download that begins again is hashed again.
+
+        :raises io.UnsupportedOperation: for any other place.
+        """
+        if offset != 0:
+            raise io.UnsupportedOperation(f"can't seek to {offset}: what was written isn't kept")
+        if self._on_read and self.size:
+            self._on_read(-self.size)
+        self.size = 0
+        self._sha256 = hashlib.sha256()
+        return 0
+
+    def sha256(self) -> str:
+        """Return the digest in hex of what was written."""
+        return self._sha256.hexdigest()
+
+
 def read_whole(path: str | os.PathLike[str], on_read: Callable[[int], None] | None = None) -> bytes:
     """Return a small file's content, in as few calls as it takes to see that it didn't change meanwhile.
 
@@ -140,17 +180,6 @@ def read_whole(path: str | os.PathLike[str], on_read: Callable[[int], None] | No
     if len(data) != opened.st_size or (now.st_size, now.st_mtime_ns) != (opened.st_size, opened.st_mtime_ns):
         raise _file_changed(path)
     return data
-
-
-def sha256_of(path: str | os.PathLike[str], on_read: Callable[[int], None] | None = None) -> str:
-    """Return the digest of a file in hex.
-
-    :raises SourceFileError: what ``HashingReader`` raises.
-    """
-    with HashingReader(path, on_read) as reader:
-        while reader.read(_HASHED_AT_ONCE):
-            pass
-        return reader.sha256()
 
 
 def file_not_found(path: Path) -> SourceFileNotFoundError:
