@@ -1,0 +1,1 @@
+"""Floor 4: what Airflow loads of this package by itself: the macros for templates."""

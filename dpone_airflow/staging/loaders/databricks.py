@@ -1,0 +1,148 @@
+"""Databricks: COPY INTO with the files by name, for ``DatabricksSqlOperator`` and ``DatabricksCopyIntoOperator``.
+
+Names are relative to the location, which is the run prefix, and one COPY INTO takes 1,000 of them.
+https://docs.databricks.com/sql/language-manual/delta-copy-into.html
+
+With databricks-sql-connector from 4.0.4 on, ``DatabricksCopyIntoOperator`` writes ``FILES = ARRAY(...)``, which
+isn't the syntax of COPY INTO; ``copy_statements`` writes ``FILES = (...)``.
+https://github.com/databricks/databricks-sql-python/issues/629
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from dpone_airflow.staging.loaders.formats import WITH_HEADER, format_of
+from dpone_airflow.staging.loaders.given import at_once, chosen, in_batches, loadable, refuse_names_with
+from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
+from dpone_airflow.storage.errors import InvalidOptionError, NotLoadableError
+from dpone_airflow.storage.uri import ObjectStorageProvider
+
+MAX_FILES = 1_000
+_TARGET = "Databricks"
+# What a path of Hadoop's file systems reads as a pattern.
+_PATTERN = "*?[]{}^"
+_FORMATS = {
+    "csv": "CSV",
+    "tsv": "CSV",
+    "jsonl": "JSON",
+    "parquet": "PARQUET",
+    "orc": "ORC",
+    "avro": "AVRO",
+}
+_TABLE = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]*\.){0,2}[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+def file_location(manifest: Any, *, account: str | None = None) -> str:
+    """Return the run prefix as Databricks writes it: ``s3://``, ``gs://`` or ``abfss://container@account...``.
+
+    :param account: the storage account, where the URI is ``az://container/...`` and doesn't say it.
+    :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
+    :raises NotLoadableError: if it has no objects, a name that is a pattern, or no account that is known.
+    """
+    return _location(_loadable(manifest), account)
+
+
+def files(manifest: Any) -> list[str]:
+    """Return the name of each file relative to ``file_location``, unquoted as the official operator takes it.
+
+    :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
+    :raises NotLoadableError: if it has no objects, over 1,000, or a name that is a pattern.
+    """
+    return at_once(_names(_loadable(manifest)), MAX_FILES, _TARGET, instead="file_batches()")
+
+
+def file_batches(manifest: Any, *, size: int = MAX_FILES) -> list[list[str]]:
+    """Return the names in lists that COPY INTO takes, for ``.expand(files=...)``; each COPY commits by itself.
+
+    :param size: how many a list has at most.
+    :raises InvalidOptionError: for a ``size`` below 1 or above 1,000.
+    :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
+    :raises NotLoadableError: if it has no objects, or a name that is a pattern.
+    """
+    return in_batches(_names(_loadable(manifest)), size, MAX_FILES, _TARGET)
+
+
+def copy_arguments(manifest: Any, *, account: str | None = None) -> dict[str, Any]:
+    """Return ``file_location`` and ``files`` for ``DatabricksCopyIntoOperator``.
+
+    :param account: as for ``file_location``.
+    :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
+    :raises NotLoadableError: as ``file_location`` and ``files`` do.
+    """
+    found = _loadable(manifest)
+    return {"file_location": _location(found, account), "files": files(found)}
+
+
+def copy_statements(
+    manifest: Any,
+    table: str,
+    *,
+    header: bool = True,
+    account: str | None = None,
+    format_options: Mapping[str, str] | None = None,
+    copy_options: Mapping[str, str] | None = None,
+    size: int = MAX_FILES,
+) -> list[str]:
+    """Return COPY INTO statements for ``DatabricksSqlOperator(sql=...)``; each commits by itself.
+
+    :param table: ``table``, ``schema.table`` or ``catalog.schema.table``.
+    :param header: whether the first line of each CSV or TSV file is a header.
+    :param account: as for ``file_location``.
+    :param format_options: FORMAT_OPTIONS of your own, e.g. ``{"inferSchema": "true"}``; they win over ours.
+    :param copy_options: COPY_OPTIONS of your own, e.g. ``{"mergeSchema": "true"}``.
+    :param size: how many files a statement has at most.
+    :raises InvalidOptionError: for a ``size`` below 1 or above 1,000, or a ``table`` that is no name.
+    :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
+    :raises NotLoadableError: as ``file_location`` does, or for a format that COPY INTO doesn't take.
+    """
+    found = _loadable(manifest)
+    if not isinstance(table, str) or not _TABLE.fullmatch(table):
+        raise InvalidOptionError(f"table is {table!r}: write 'table', 'schema.table' or 'catalog.schema.table'.")
+    file_format = format_of(found)
+    name = chosen(_FORMATS, file_format, what="file_format", target=_TARGET)
+    reading = {"header": str(header).lower()} if file_format in WITH_HEADER else {}
+    if file_format == "tsv":
+        reading["sep"] = "\t"
+    start = f"COPY INTO {table} FROM {_literal(_location(found, account))} FILEFORMAT = {name}"
+    end = _options("FORMAT_OPTIONS", reading | dict(format_options or {})) + _options(
+        "COPY_OPTIONS", copy_options or {}
+    )
+    return [
+        f"{start} FILES = ({', '.join(map(_literal, batch))}){end}"
+        for batch in in_batches(_names(found), size, MAX_FILES, _TARGET)
+    ]
+
+
+def _options(word: str, options: Mapping[str, str]) -> str:
+    pairs = ", ".join(f"{_literal(name)} = {_literal(value)}" for name, value in options.items())
+    return f" {word} ({pairs})" if pairs else ""
+
+
+def _literal(text: str) -> str:
+    # Two quotes in a row are nothing to Spark: it reads two strings and joins them.
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _location(manifest: ObjectStorageStagingManifest, account: str | None) -> str:
+    prefix = manifest.prefix
+    if prefix.provider is not ObjectStorageProvider.AZURE_BLOB:
+        return f"{prefix}/"
+    owner = prefix.account or account
+    if not owner:
+        raise NotLoadableError(
+            f"{_TARGET} needs the storage account of {prefix}/: give account=..., or stage to azure://account/container/..."
+        )
+    return f"abfss://{prefix.bucket}@{owner}.dfs.core.windows.net/{prefix.prefix}"
+
+
+def _names(manifest: ObjectStorageStagingManifest) -> list[str]:
+    return [item.file_name for item in manifest.objects]
+
+
+def _loadable(manifest: Any) -> ObjectStorageStagingManifest:
+    found = loadable(manifest, _TARGET)
+    refuse_names_with(_PATTERN, found, _TARGET, because="it may read as a pattern the")
+    return found
