@@ -1,1 +1,1 @@
-"""Floor 4: what is shown on a terminal."""
+"""Floor 4: the command line, and what is shown on a terminal."""

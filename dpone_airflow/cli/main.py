@@ -1,0 +1,105 @@
+"""``dpone-airflow``: the parser, and what becomes of errors.
+
+Exit codes: 0, or what the command returns; 1 for an error, told in one line; 2 for arguments that
+don't go together; 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from importlib import import_module
+from typing import TextIO
+
+from dpone_airflow.cli.commands import COMMANDS, Command
+from dpone_airflow.storage.errors import DponeAirflowError, redact
+
+PROGRAM = "dpone-airflow"
+
+
+class UsageError(Exception):
+    """Arguments that don't go together; the message says what to write."""
+
+
+def program() -> int:
+    """Run as the program that a person calls."""
+    code = main()
+    sys.stdout = sys.stderr  # Airflow 2.11 logs at its exit too, to whatever is stdout then
+    return code
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the command line names; return the exit code."""
+    args = build_parser().parse_args(arguments)
+    return run_command(COMMANDS[args.command], args)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``dpone-airflow``."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description="Look into what dpone-airflow has staged in object storage."
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS.values():
+        sub_parser = commands.add_parser(
+            command.name,
+            help=command.help,
+            description=command.description,
+            epilog=command.epilog(PROGRAM),
+        )
+        for argument in command.arguments:
+            sub_parser.add_argument(*argument.flags, **argument.options)
+    return parser
+
+
+def run_command(command: Command, args: argparse.Namespace) -> int:
+    """Run a command with its parsed arguments; return the exit code. Errors are told in one line on stderr."""
+    # Airflow 3 finds connections of its database in processes that say so, as its own commands do.
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    answers = sys.stdout
+    try:
+        # Airflow logs to stdout, which is for answers here.
+        with redirect_stdout(sys.stderr):
+            code = _function_of(command)(args, answers)
+        answers.flush()
+    except UsageError as error:
+        return _tell(command, error, 2)
+    except DponeAirflowError as error:
+        return _tell(command, error, 1)
+    except BrokenPipeError:
+        # Whoever read has seen enough. Python would complain when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), answers.fileno())
+        return 1
+    except OSError as error:
+        return _tell(command, error, 1)
+    except KeyboardInterrupt:
+        return 130
+    except _airflow_error() as error:
+        return _tell(command, error, 1)
+    return code
+
+
+def _function_of(command: Command) -> Callable[[argparse.Namespace, TextIO], int]:
+    module, _, name = command.function.partition(":")
+    function: Callable[[argparse.Namespace, TextIO], int] = getattr(import_module(module), name)
+    return function
+
+
+def _airflow_error() -> type[Exception]:
+    """Return what an unknown connection is, among others."""
+    from airflow.providers.common.compat.sdk import AirflowException
+
+    error: type[Exception] = AirflowException
+    return error
+
+
+def _tell(command: Command, error: Exception, code: int) -> int:
+    print(f"{PROGRAM} {command.name}: {' '.join(redact(str(error)).split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(program())

@@ -1,0 +1,31 @@
+"""Where the browser comes from, and what is said where it can't be had."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from local_servers import chromium
+
+
+def test_a_named_program_is_taken_before_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHROMIUM", "/opt/own/chrome")
+    assert chromium.find() == Path("/opt/own/chrome")
+
+
+@pytest.mark.parametrize(("user", "tools"), [(1000, "/usr/bin/apt-get"), (0, None)])
+def test_where_it_can_not_be_installed_it_is_said_what_to_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], user: int, tools: str | None
+) -> None:
+    monkeypatch.setattr(chromium, "find", lambda: None)
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    monkeypatch.setattr("shutil.which", lambda name: tools)
+    assert chromium.main() == 1
+    assert f"{sys.executable} -m playwright install chromium" in capsys.readouterr().err
+
+
+def test_an_installation_that_fails_says_which_command_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(chromium.ChromiumMissingError, match="`false` ended with status 1"):
+        chromium._run(["false"])
