@@ -1,0 +1,1 @@
+"""Floor 4: what Airflow's UI shows beside a task."""
