@@ -14,7 +14,7 @@ PINS_BENCH := constraints/bench.txt
 PINS_BENCH_DPONE := constraints/bench-dpone.txt
 INSTALLED_BY := Makefile pyproject.toml constraints/airflow-3.3.txt constraints/airflow-2.11.txt
 
-.PHONY: help demo demo-s3 test test-unit bench lint format clean
+.PHONY: help demo demo-s3 test test-airflow2 test-unit bench lint format clean
 
 help: ## Show what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -25,9 +25,13 @@ demo: $(VENV)/.demo ## Stage, load, check and clean up a year of flights on the 
 demo-s3: $(VENV)/.demo ## The same DAG against SeaweedFS, a real S3 server
 	$(VENV)/bin/python -m demo s3
 
-test: $(VENV)/.dev $(if $(PYTHON_2_11),$(VENV_2_11)/.dev) ## All tests on Airflow 3.3, then unit and DAG tests on 2.11; starts its own servers
+test: $(VENV)/.dev ## All tests on Airflow 3.3, then unit and DAG tests on 2.11; starts its own servers
+	$(VENV)/bin/python -m local_servers.chromium
 	@echo "Running all tests on Airflow 3.3 …"
 	$(VENV)/bin/python -m pytest --cov --cov-report=term --cov-fail-under=95
+	$(MAKE) --no-print-directory test-airflow2
+
+test-airflow2: $(if $(PYTHON_2_11),$(VENV_2_11)/.dev) ## Unit and DAG tests on Airflow 2.11
 ifeq ($(PYTHON_2_11),)
 	@echo "NOT RUN: the tests on Airflow 2.11, which needs Python 3.11 or 3.12; name one with make test PYTHON_2_11=..."
 else

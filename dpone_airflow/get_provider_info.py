@@ -25,6 +25,16 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": CONN_FIELDS,
             }
         ],
+        "task-decorators": [
+            {
+                "name": "stage_files",
+                "class-name": "dpone_airflow.decorators.stage_files.stage_files_task",
+            }
+        ],
+        # Airflow 3 reads the address from the XCom; 2.11 asks the class, and only if it is named here.
+        "extra-links": ["dpone_airflow.links.staged_files.StagedFilesLink"],
+        # Airflow 3 only; the console script dpone-airflow is there on both.
+        "cli": ["dpone_airflow.cli.airflow_commands.get_dpone_commands"],
         "config": {
             "dpone": {
                 "description": "Staging of files in object storage.",

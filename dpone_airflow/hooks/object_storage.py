@@ -33,6 +33,8 @@ _CONNECTION_TYPES = {
     ObjectStorageProvider.GCS: "google_cloud_platform",
     ObjectStorageProvider.AZURE_BLOB: "wasb",
 }
+# In the extra of a wasb connection; WasbHook doesn't know it and leaves it alone.
+_STORAGE_ACCOUNT_ID = "storage_account_id"
 
 
 class ObjectStorageHook(BaseHook):
@@ -97,6 +99,17 @@ class ObjectStorageHook(BaseHook):
         if uri.provider is ObjectStorageProvider.GCS:
             return self._gcs_client(conn_id, options)
         return self._azure_client(conn_id, options, uri)
+
+    def storage_account_id(self, uri: ObjectStorageUri) -> str | None:
+        """Return the resource id of an Azure storage account, as its connection's extra says; else None.
+
+        No call to the store needs it, but Azure's portal opens a container by nothing else.
+        """
+        if uri.provider is not ObjectStorageProvider.AZURE_BLOB:
+            return None
+        extra = self.get_connection(self.conn_id or _DEFAULT_CONNECTIONS[uri.provider]).extra_dejson
+        found = extra.get(_STORAGE_ACCOUNT_ID)
+        return found if isinstance(found, str) else None
 
     def _connection_type(self, conn_id: str, provider: ObjectStorageProvider) -> str | None:
         try:

@@ -2,5 +2,6 @@
 
 from dpone_airflow.operators.cleanup import StagingCleanupOperator
 from dpone_airflow.operators.stage import ObjectStorageStageOperator
+from dpone_airflow.operators.verify import StagingVerifyOperator
 
-__all__ = ["ObjectStorageStageOperator", "StagingCleanupOperator"]
+__all__ = ["ObjectStorageStageOperator", "StagingCleanupOperator", "StagingVerifyOperator"]

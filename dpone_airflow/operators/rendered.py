@@ -8,8 +8,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
-from dpone_airflow.storage.errors import InvalidInputError, InvalidManifestError
+from dpone_airflow.storage.errors import InvalidInputError
 
 
 def rendered_files(files: Any) -> list[str | os.PathLike[str]]:
@@ -22,7 +21,7 @@ def rendered_files(files: Any) -> list[str | os.PathLike[str]]:
     """
     if files is None:
         return []
-    if isinstance(files, os.PathLike):
+    if isinstance(files, os.PathLike) or hasattr(files, "fs"):  # an ObjectStoragePath is no PathLike everywhere
         return [files]
     if isinstance(files, str):
         listed = _literal(files) if files.lstrip().startswith(("[", "(")) else None
@@ -35,25 +34,6 @@ def rendered_files(files: Any) -> list[str | os.PathLike[str]]:
     for item in files:
         found.extend(rendered_files(item))
     return found
-
-
-def rendered_manifests(value: Any) -> list[ObjectStorageStagingManifest]:
-    """Return the manifests in an XCom: none, one, or one for each mapped instance.
-
-    :raises InvalidManifestError: for anything else.
-    """
-    if value is None:
-        return []
-    if isinstance(value, str):
-        parsed = _literal(value)
-        if parsed is None and value.strip() not in ("None", "null", ""):
-            raise InvalidManifestError(f"The manifest is the text {value[:80]!r}, which is no JSON object.")
-        return rendered_manifests(parsed)
-    if isinstance(value, Mapping):
-        return [ObjectStorageStagingManifest.from_dict(value)]
-    if not isinstance(value, Iterable):
-        raise InvalidManifestError(f"The manifest is {type(value).__name__}: give the output of a stage task.")
-    return [manifest for item in value for manifest in rendered_manifests(item)]
 
 
 def _literal(text: str) -> Any:

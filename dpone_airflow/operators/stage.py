@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, Context
 
-from dpone_airflow.operators.graph import check_graph
-from dpone_airflow.staging.choices import Engine, ExactPrefix, IfExists, check_choice
+from dpone_airflow.links.staged_files import StagedFilesLink, push_link
+from dpone_airflow.operators.graph import check_graph, cleanups_of
+from dpone_airflow.staging.choices import Engine, ExactPrefix, IfExists, check_choice, check_count
 from dpone_airflow.staging.policy import CleanupPolicy
 from dpone_airflow.storage.concurrency import checked_max_concurrency
 from dpone_airflow.storage.errors import NoFilesMatchedError, StagingGraphError
 
 if TYPE_CHECKING:
-    from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
     from dpone_airflow.staging.plan import ObjectStorageStagingPlan
-    from dpone_airflow.staging.sources import Files
+    from dpone_airflow.staging.service import StagedRun, StageOptions
+    from dpone_airflow.staging.sources import File, Files
 
 _SHARED_BY_ALL_INSTANCES = ("base_uri", "run_id", "conn_id", "cleanup_policy", "storage_options")
 
@@ -37,7 +38,8 @@ class ObjectStorageStageOperator(BaseOperator):
 
     .. seealso:: ``docs/operators/stage.md``
 
-    :param files: a path, a glob, a directory (its tree is kept), or a list of them. (templated)
+    :param files: a path, a glob, a directory (its tree is kept), or a list of them; also an
+        ``ObjectStoragePath`` or a URI (``sftp://``, ``gs://``, ...), which is streamed. (templated)
     :param base_uri: ``s3://bucket/prefix``, ``gs://bucket/prefix``, ``az://container/prefix`` or
         ``azure://account/container/prefix``. (templated)
     :param dataset: what the files belong to. (templated)
@@ -51,6 +53,7 @@ class ObjectStorageStageOperator(BaseOperator):
     :param run_id: one path segment; by default a slug of DAG id, DAG run id and task id, the same
         on every try. Characters that break readers are replaced, with a digest. (templated)
     :param content_type: MIME type of all files; by default guessed from each name. (templated)
+    :param source_conn_id: the connection that URIs in ``files`` are read with. (templated)
     :param on_empty: when no file matches, ``fail`` or ``skip`` the task.
     :param if_exists: what an earlier try, or the run before a clear, has staged is kept where store
         and local file are still the same (``resume``), sent again (``replace``), or an error (``fail``).
@@ -62,9 +65,11 @@ class ObjectStorageStageOperator(BaseOperator):
     :param engine: what uploads: obstore where it honours every setting of the connection and else
         the cloud's SDK (``auto``), ``obstore`` or an error, or always the ``sdk``.
     :param store_check: whether the store is given a checksum of every byte, to check it.
+    :param xcom_max_objects: with more files than that, the XCom holds the manifest's header and
+        a pointer to where the manifest is stored, see ``dpone_airflow.staging.resolve_manifest``.
     :raises InvalidPlanError: at DAG parse, for an unknown ``cleanup_policy``.
     :raises InvalidOptionError: at DAG parse, for an unknown ``on_empty``, ``if_exists``,
-        ``exact_prefix`` or ``engine``, or a ``max_concurrency`` below 1.
+        ``exact_prefix`` or ``engine``, a ``max_concurrency`` below 1, or an ``xcom_max_objects`` below 0.
     """
 
     template_fields: Sequence[str] = (
@@ -77,12 +82,17 @@ class ObjectStorageStageOperator(BaseOperator):
         "conn_id",
         "run_id",
         "content_type",
+        "source_conn_id",
         "storage_options",
     )
     template_fields_renderers = {"files": "py", "storage_options": "json"}  # noqa: RUF012 - Airflow's own form
+    operator_extra_links = (StagedFilesLink(),)
     ui_color = "#e4f0e8"
     # While files are uploaded; an operator is copied before that, and an event can't be.
     _stop: threading.Event | None = None
+    # What was staged, for whoever asks once it is done.
+    _staged: StagedRun | None = None
+    _endpoint_url: str | None = None
 
     def __init__(
         self,
@@ -97,6 +107,7 @@ class ObjectStorageStageOperator(BaseOperator):
         conn_id: str | None = None,
         run_id: str | None = None,
         content_type: str | None = None,
+        source_conn_id: str | None = None,
         on_empty: Literal["fail", "skip"] = "fail",
         if_exists: IfExists = "resume",
         exact_prefix: ExactPrefix = "enforce",
@@ -104,6 +115,7 @@ class ObjectStorageStageOperator(BaseOperator):
         max_concurrency: int = 8,
         engine: Engine = "auto",
         store_check: bool = True,
+        xcom_max_objects: int = 1000,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -114,6 +126,7 @@ class ObjectStorageStageOperator(BaseOperator):
             ("on_empty", on_empty),
         ):
             check_choice(name, value)
+        check_count("xcom_max_objects", xcom_max_objects, at_least=0)
         self.files = files
         self.base_uri = base_uri
         self.dataset = dataset
@@ -124,6 +137,7 @@ class ObjectStorageStageOperator(BaseOperator):
         self.conn_id = conn_id
         self.run_id = run_id
         self.content_type = content_type
+        self.source_conn_id = source_conn_id
         self.on_empty = on_empty
         self.if_exists = if_exists
         self.exact_prefix = exact_prefix
@@ -131,6 +145,7 @@ class ObjectStorageStageOperator(BaseOperator):
         self.max_concurrency = checked_max_concurrency(max_concurrency)
         self.engine = engine
         self.store_check = store_check
+        self.xcom_max_objects = xcom_max_objects
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Stage the files.
@@ -138,29 +153,48 @@ class ObjectStorageStageOperator(BaseOperator):
         :raises StagingGraphError: if the DAG's cleanup could hurt; nothing was sent.
         :raises DponeAirflowError: see ``dpone_airflow.storage.errors``.
         """
+        from dpone_airflow.operators.asset_events import describe_outlets
+        from dpone_airflow.operators.manifest_xcom import manifest_xcom
+        from dpone_airflow.operators.source_name import name_instance
         from dpone_airflow.operators.staging_xcom import announce
+        from dpone_airflow.operators.summary import summary_of
 
         self._refuse_expanded_place()
-        check_graph(self.dag.task_dict[self.task_id])
+        task = self.dag.task_dict[self.task_id]
+        check_graph(task)
         plan = self._plan(context)
         announce(context, plan, self.conn_id, self.storage_options)
+        name_instance(context, self.files)
         try:
-            manifest = self._stage(context, plan)
+            staged = self._stage(context, plan)
         except NoFilesMatchedError as error:
             if self.on_empty == "skip":
                 raise AirflowSkipException(str(error)) from error
             raise
-        self.log.info(
-            "Staged %d files, %d bytes, to %s/", manifest.object_count, manifest.total_size_bytes, manifest.prefix
-        )
-        return manifest.to_dict()
+        self._staged = staged
+        describe_outlets(context, self.outlets or (), staged)
+        self.log.info("%s", summary_of(staged, cleanups_of(task)))
+        return manifest_xcom(staged.manifest, staged.record, self.xcom_max_objects)
 
-    def _stage(self, context: Context, plan: ObjectStorageStagingPlan) -> ObjectStorageStagingManifest:
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Return what OpenLineage's listener tells of this task, or None if nothing was staged."""
+        from dpone_airflow.operators.source_name import listed_files
+
+        if self._staged is None:
+            return None
+        try:
+            from dpone_airflow.operators.lineage import lineage_of
+
+            return lineage_of(self._staged.manifest, self._endpoint_url, listed_files(self.files))
+        except ImportError:
+            self.log.warning("OpenLineage is told nothing of this task: its provider isn't installed whole.")
+            return None
+
+    def _stage(self, context: Context, plan: ObjectStorageStagingPlan) -> StagedRun:
         from dpone_airflow.hooks.object_storage import ObjectStorageHook
         from dpone_airflow.operators.mapped_parts import live_parts
         from dpone_airflow.operators.progress_display import progress_for
-        from dpone_airflow.operators.rendered import rendered_files
-        from dpone_airflow.operators.staging_xcom import writer_of
+        from dpone_airflow.operators.staging_xcom import actor_of, writer_of
         from dpone_airflow.staging.service import ObjectStorageStagingService
 
         hook = ObjectStorageHook(
@@ -171,23 +205,40 @@ class ObjectStorageStageOperator(BaseOperator):
             store_check=self.store_check,
         )
         client = hook.get_client(plan.base_uri)
+        self._endpoint_url = client.endpoint_url
+        push_link(context, hook, client, plan.prefix)
         stop = self._stop = threading.Event()
         service = ObjectStorageStagingService(
             client=client,
             writer=writer_of(context, self.task_id, context["ti"].map_index),
+            by=actor_of(context),
         )
+        options = self._stage_options()
+        options["live_parts"] = live_parts(context)
+        options["stop"] = stop
+        options["progress"] = progress_for(client)
+        return service.stage(plan, self._files_to_stage(context), **options)
+
+    def _stage_options(self) -> StageOptions:
+        return {
+            "content_type": self.content_type,
+            "if_exists": self.if_exists,
+            "exact_prefix": self.exact_prefix,
+        }
+
+    def _files_to_stage(self, context: Context) -> Files:
+        return self._with_remote_ones(self.files)
+
+    def _with_remote_ones(self, files: Any) -> list[File]:
+        """Return paths as they are, and what lies elsewhere as what opens it there."""
+        from dpone_airflow.hooks.remote_files import is_remote, remote_files
+        from dpone_airflow.operators.rendered import rendered_files
+
+        found: list[File] = []
         # The template of a task without a result renders to this text.
-        files = None if self.files == "None" else self.files
-        return service.stage_files(
-            plan,
-            rendered_files(files),
-            content_type=self.content_type,
-            if_exists=self.if_exists,
-            exact_prefix=self.exact_prefix,
-            live_parts=live_parts(context),
-            stop=stop,
-            progress=progress_for(client),
-        )
+        for item in rendered_files(None if files == "None" else files):
+            found.extend(remote_files(item, self.source_conn_id) if is_remote(item) else [item])
+        return found
 
     def on_kill(self) -> None:
         """Stop the upload: parts under way are dropped and what was staged is recorded for the next try."""

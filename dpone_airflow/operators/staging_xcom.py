@@ -9,6 +9,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import Context, XComArg, XComNotFound, conf
 
 from dpone_airflow.operators.mapped_parts import part_of
+from dpone_airflow.staging.actor import described
 from dpone_airflow.staging.evidence import StagingWriter
 from dpone_airflow.staging.plan import ObjectStorageStagingPlan, base_of
 from dpone_airflow.staging.run_id import default_run_id, safe_run_id
@@ -91,6 +92,28 @@ def announced_place(context: Context, stage: Any) -> StagingPlace | None:
     return places[0]
 
 
+def announced_connection(context: Context, stage: Any) -> StagingPlace | None:
+    """Return a place of ``stage`` in this DAG run for its connection and options, or None if it never said one.
+
+    All instances of a mapped stage have the same: the first that comes will do.
+    """
+    try:
+        pulled = XComArg(stage, key=STAGING_XCOM_KEY).resolve(context)
+    except XComNotFound:
+        return None
+    if not isinstance(pulled, Mapping):
+        pulled = next((item for item in pulled or () if item), None)
+    if pulled is None:
+        return None
+    return StagingPlace(
+        base_uri=pulled["base_uri"],
+        run_id=pulled["run_id"],
+        part=pulled["part"],
+        conn_id=pulled["conn_id"],
+        storage_options=pulled.get("storage_options"),
+    )
+
+
 def place_by_arguments(context: Context, stage: Any) -> StagingPlace | None:
     """Return where ``stage`` stages by its plain arguments, or None if they are templates.
 
@@ -110,6 +133,12 @@ def place_by_arguments(context: Context, stage: Any) -> StagingPlace | None:
         conn_id=conn_id,
         storage_options=arguments.get("storage_options"),
     )
+
+
+def actor_of(context: Context) -> dict[str, Any]:
+    """Return what the evidence says of the task that writes a record."""
+    ti = context["ti"]
+    return described(writer_of(context, ti.task_id, ti.map_index), ti.try_number)
 
 
 def writer_of(context: Context, task_id: str, map_index: int) -> StagingWriter:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from dpone_airflow.staging.manifest import ObjectStorageStagingManifest, ObjectStorageStagingObject
     from dpone_airflow.staging.plan import ObjectStorageStagingPlan
     from dpone_airflow.staging.policy import CleanupPolicy
-    from dpone_airflow.staging.service import ObjectStorageStagingService
+    from dpone_airflow.staging.resolve import manifest_uri_of, resolve_manifest
+    from dpone_airflow.staging.service import ObjectStorageStagingService, StagedRun
+    from dpone_airflow.staging.verify import VerifyReport
 
 __all__ = [
     "CleanupPolicy",
@@ -23,7 +25,11 @@ __all__ = [
     "ObjectStorageStagingObject",
     "ObjectStorageStagingPlan",
     "ObjectStorageStagingService",
+    "StagedRun",
     "StagingWriter",
+    "VerifyReport",
+    "manifest_uri_of",
+    "resolve_manifest",
 ]
 
 _MODULES = {
@@ -33,7 +39,11 @@ _MODULES = {
     "ObjectStorageStagingObject": "manifest",
     "ObjectStorageStagingPlan": "plan",
     "ObjectStorageStagingService": "service",
+    "StagedRun": "service",
     "StagingWriter": "evidence",
+    "VerifyReport": "verify",
+    "manifest_uri_of": "resolve",
+    "resolve_manifest": "resolve",
 }
 
 

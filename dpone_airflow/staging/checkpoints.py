@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from dpone_airflow.staging.evidence import StagingEvidence
 from dpone_airflow.staging.manifest import ObjectStorageStagingObject
+from dpone_airflow.staging.sources import SourceFile
 from dpone_airflow.storage.client import ObjectStorageClient
 from dpone_airflow.storage.errors import StorageError
 from dpone_airflow.storage.uri import ObjectStorageUri
@@ -33,9 +34,9 @@ class StagedBefore:
     etag: str
     content_type: str | None
 
-    def could_be(self, size_bytes: int, content_type: str | None) -> bool:
-        """Return whether a local file may be the same: its hash will tell."""
-        return (size_bytes, content_type) == (self.size_bytes, self.content_type)
+    def could_be(self, source: SourceFile, content_type: str | None) -> bool:
+        """Return whether a file may be the same: its hash will tell."""
+        return source.known_bytes in (0, self.size_bytes) and content_type == self.content_type
 
     def as_object(self, uri: ObjectStorageUri, file_name: str) -> ObjectStorageStagingObject:
         """Return the manifest's entry."""

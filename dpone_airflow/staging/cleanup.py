@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,19 +52,21 @@ def clean_up_run(
     staged_by: StagingWriter | None = None,
     must_be_claimed: bool = False,
     dry_run: bool = False,
+    by: Mapping[str, Any] | None = None,
 ) -> CleanupReport:
     """Apply ``policy`` to one run prefix, or to one part of it. When to call it is the caller's choice.
 
     :param staged_by: the writer whose claim it must be; None takes any claim.
     :param must_be_claimed: False if the writer may never have begun to write; without a writer a
         claim is always wanted.
+    :param by: who cleans up, for the evidence; see ``actor.described``.
     :raises ClaimNotFoundError: if there must be a claim and is none.
     :raises ClaimedByAnotherWriterError: if somebody else than ``staged_by`` did.
     :raises UnclaimedPrefixError: if there are objects and no claim, or another base's evidence lies in the prefix.
     :raises DeleteIncompleteError: naming what is left; the evidence says it too.
     """
     policy = CleanupPolicy.of(policy)
-    evidence = StagingEvidence(client, base_uri, run_id, part)
+    evidence = StagingEvidence(client, base_uri, run_id, part, by=by)
     prefix = f"{evidence.prefix}/"
     if policy is CleanupPolicy.RETAIN:
         return CleanupReport(policy, prefix, dry_run=dry_run)

@@ -5,12 +5,14 @@
     _run.json                       the claim of the whole run prefix, made before its first byte
     _run/staged-<nonce>-00001.json  what was staged while the stage went on, every few seconds
     _run/manifest.json              what was staged in the end
+    _run/failed.json                how the last try ended that didn't stage everything
+    _run/verify.json                what the last verify found
     _run/cleanup.json               what the last cleanup did
     map-00003.json                  a part's own claim, and its other records
     map-00003/manifest.json
 
-A run that has a claim and no manifest is being staged, or its stage died. The evidence outlives the
-objects: it is what replay, certification and run reports read.
+A run that has a claim and no manifest is being staged, or its stage died. Each record says when it was
+made and by whom. The evidence outlives the objects: it is what replay, certification and run reports read.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,17 +107,27 @@ class StagingEvidence:
     :param base_uri: the plan's base.
     :param run_id: the plan's run id.
     :param part: the plan's part.
+    :param by: who writes records, see ``actor.described``; None for one that only reads.
     """
 
-    def __init__(self, client: ObjectStorageClient, base_uri: str, run_id: str, part: str | None = None) -> None:
+    def __init__(
+        self,
+        client: ObjectStorageClient,
+        base_uri: str,
+        run_id: str,
+        part: str | None = None,
+        *,
+        by: Mapping[str, Any] | None = None,
+    ) -> None:
         self._client = client
+        self._by = by
         self.prefix = run_prefix(base_uri, run_id, part)
-        folder = base_of(base_uri).child(EVIDENCE_FOLDER).child(run_id)
-        name = _WHOLE_RUN if part is None else part
-        #: Where the claim is, and the folder of the records that follow it.
-        self.claim_uri = folder.child(f"{name}.json")
-        self.folder = folder.child(name)
+        #: The folder of all records but the claim, which lies beside it.
+        self.folder = evidence_folder(base_uri, run_id, part)
+        self.claim_uri = replace(self.folder, key=f"{self.folder.key}.json")
         self.manifest_uri = self.folder.child("manifest.json")
+        self.failure_uri = self.folder.child("failed.json")
+        self.verify_uri = self.folder.child("verify.json")
         self.cleanup_uri = self.folder.child("cleanup.json")
         # The longest key of all: one that is too long is refused before anything is written.
         self._checkpoint_name = f"{_CHECKPOINT}{uuid4().hex[:8]}-{{:05d}}.json"
@@ -198,9 +210,19 @@ class StagingEvidence:
                 "Nothing was written or deleted: give each stage task its own run_id or base_uri."
             )
 
-    def write_manifest(self, manifest: ObjectStorageStagingManifest) -> None:
-        """Record what was staged."""
-        self._write_objects(self.manifest_uri, "manifest", manifest.to_dict(objects=False), manifest.objects)
+    def write_manifest(
+        self, manifest: ObjectStorageStagingManifest, stage: Mapping[str, Any] | None = None
+    ) -> ObjectStorageObject:
+        """Record what was staged; return the record's place and sha256.
+
+        :param stage: what else is to be said of the stage call.
+        """
+        header = manifest.to_dict(objects=False)
+        return self._write_objects(self.manifest_uri, "manifest", header, manifest.objects, stage)
+
+    def write_failure(self, outcome: Mapping[str, Any]) -> None:
+        """Record how a try ended that didn't stage everything."""
+        self._write(self.failure_uri, {"kind": "failure", **outcome})
 
     def write_checkpoint(self, number: int, objects: Sequence[ObjectStorageStagingObject]) -> ObjectStorageUri:
         """Record what this stage call has staged since its last checkpoint; return where."""
@@ -228,36 +250,52 @@ class StagingEvidence:
         kind: str,
         manifest: dict[str, Any],
         objects: Sequence[ObjectStorageStagingObject],
-    ) -> None:
-        record = {"kind": kind, "storage_options": self._client.storage_options, "manifest": manifest}
-        write_record(self._client, uri, _stamped(record), objects)
+        stage: Mapping[str, Any] | None = None,
+    ) -> ObjectStorageObject:
+        record = {"kind": kind, **(stage or {}), "storage_options": self._client.storage_options, "manifest": manifest}
+        return write_record(self._client, uri, self._stamped(record), objects)
 
-    def write_cleanup(self, outcome: dict[str, Any]) -> None:
+    def write_verify(self, outcome: Mapping[str, Any]) -> None:
+        """Record what a verify found."""
+        self._write(self.verify_uri, {"kind": "verify", **outcome})
+
+    def write_cleanup(self, outcome: Mapping[str, Any]) -> None:
         """Record what a cleanup did."""
         self._write(self.cleanup_uri, {"kind": "cleanup", **outcome})
 
     def _write(self, uri: ObjectStorageUri, record: dict[str, Any], *, only_if_absent: bool = False) -> None:
-        data = json.dumps(_stamped(record), ensure_ascii=False, indent=1).encode()
+        data = json.dumps(self._stamped(record), ensure_ascii=False, indent=1).encode()
         self._client.put_bytes(data, uri, content_type=_JSON, only_if_absent=only_if_absent)
 
+    def _stamped(self, record: dict[str, Any]) -> dict[str, Any]:
+        by = {} if self._by is None else {"by": dict(self._by)}
+        return {"version": EVIDENCE_VERSION, "at": datetime.now(UTC).isoformat(), **by, **record}
 
-def _stamped(record: dict[str, Any]) -> dict[str, Any]:
-    return {"version": EVIDENCE_VERSION, "at": datetime.now(UTC).isoformat(), **record}
+
+def evidence_folder(base_uri: str, run_id: str, part: str | None = None) -> ObjectStorageUri:
+    """Return the folder of the records of a run, or of a part of it."""
+    return base_of(base_uri).child(EVIDENCE_FOLDER).child(run_id).child(_WHOLE_RUN if part is None else part)
 
 
-def claim_run(client: ObjectStorageClient, plan: ObjectStorageStagingPlan, writer: StagingWriter) -> ClaimedRun:
+def claim_run(
+    client: ObjectStorageClient,
+    plan: ObjectStorageStagingPlan,
+    writer: StagingWriter,
+    by: Mapping[str, Any] | None = None,
+) -> ClaimedRun:
     """Claim the plan's run prefix and, below it, its part; return where its records go.
 
     The whole run has one claim, so that an unmapped and a mapped task, or two mapped ones, can't
     share it unseen; each part has its own beneath.
 
+    :param by: who writes records, see ``actor.described``.
     :raises ClaimError: if either belongs to somebody else or holds objects that nobody claimed.
     """
-    own = StagingEvidence(client, plan.base_uri, plan.run_id, plan.part)
+    own = StagingEvidence(client, plan.base_uri, plan.run_id, plan.part, by=by)
     described = plan.to_dict()
     run_is_new = False
     if described.pop("part", None) is not None:
-        whole = StagingEvidence(client, plan.base_uri, plan.run_id)
+        whole = StagingEvidence(client, plan.base_uri, plan.run_id, by=by)
         run_is_new = whole.claim(writer.of_whole_run, described | {"in_parts": True})
     return ClaimedRun(own, is_new=own.claim(writer, plan.to_dict()), run_is_new=run_is_new)
 

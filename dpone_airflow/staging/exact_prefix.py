@@ -7,7 +7,8 @@ earlier try may have staged a file that this one no longer has.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from dpone_airflow.staging.choices import ExactPrefix
 from dpone_airflow.staging.evidence import StagingEvidence, refuse_nested_base
@@ -82,7 +83,11 @@ def remove_strays(
 
 
 def remove_vanished_parts(
-    client: ObjectStorageClient, plan: ObjectStorageStagingPlan, live_parts: Collection[str], mode: ExactPrefix
+    client: ObjectStorageClient,
+    plan: ObjectStorageStagingPlan,
+    live_parts: Collection[str],
+    mode: ExactPrefix,
+    by: Mapping[str, Any] | None = None,
 ) -> None:
     """Remove what lies below the run prefix and in none of the parts that the run has now.
 
@@ -94,7 +99,7 @@ def remove_vanished_parts(
     strays = [item for item in client.list_objects(run) if _part(run, item) not in live_parts]
     remove_strays(client, run, strays, mode)
     if mode == "enforce":
-        _record_vanished(client, plan, run, strays)
+        _record_vanished(client, plan, run, strays, by)
 
 
 def _record_vanished(
@@ -102,6 +107,7 @@ def _record_vanished(
     plan: ObjectStorageStagingPlan,
     run: ObjectStorageUri,
     strays: Iterable[ObjectStorageObject],
+    by: Mapping[str, Any] | None,
 ) -> None:
     """Say in the evidence of each part that is gone what became of it."""
     gone: dict[str, list[ObjectStorageObject]] = {}
@@ -112,7 +118,7 @@ def _record_vanished(
             check_part(part)
         except InvalidPlanError:
             continue  # no part of ours, so it has no evidence
-        StagingEvidence(client, plan.base_uri, plan.run_id, part).write_cleanup(
+        StagingEvidence(client, plan.base_uri, plan.run_id, part, by=by).write_cleanup(
             {
                 "outcome": "deleted",
                 "reason": "the run no longer has this part",

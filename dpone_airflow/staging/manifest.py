@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dpone_airflow.staging.plan import ObjectStorageStagingPlan, checked_child, run_prefix
@@ -14,6 +14,8 @@ from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 #: The version this code writes; it is spelt out in a manifest once it is above 1.
 SCHEMA_VERSION = 1
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+# What the manifests of one run's parts have in common.
+_OF_THE_RUN = ("base_uri", "run_id", "dataset", "table", "file_format", "compression", "cleanup_policy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,54 @@ class ObjectStorageStagingManifest:
             total_size_bytes=sum(item.size_bytes for item in staged),
             objects=staged,
             part=plan.part,
+        )
+
+    @classmethod
+    def merge(cls, manifests: Iterable[ObjectStorageStagingManifest]) -> ObjectStorageStagingManifest:
+        """Return one manifest of a whole run for those of its parts.
+
+        A file of a part is then called ``map-00003/<its name>``: the name below the run prefix. A
+        manifest of a whole run is returned as it is.
+
+        :raises InvalidManifestError: if there is none, if they are of several runs or don't agree on what
+            was staged, if a part is there twice, or if one covers the whole run already.
+        """
+        found = list(manifests)
+        if not found:
+            raise InvalidManifestError("There is no manifest to merge: the stage gave none.")
+        first = found[0]
+        if len(found) == 1 and first.part is None:
+            return first
+        parts: set[str] = set()
+        for manifest in found:
+            for name in _OF_THE_RUN:
+                if getattr(manifest, name) != getattr(first, name):
+                    raise InvalidManifestError(
+                        f"Manifests of one run are merged, and their {name} differs: {getattr(first, name)!r} and "
+                        f"{getattr(manifest, name)!r}."
+                    )
+            if manifest.part is None:
+                raise InvalidManifestError(
+                    f"A manifest of the whole run {manifest.prefix}/ can't be merged with {len(found) - 1} others: "
+                    "give those of its parts, or it alone."
+                )
+            if manifest.part in parts:
+                raise InvalidManifestError(
+                    f"The part {manifest.part} of {first.base_uri}/{first.run_id}/ is there twice: give each once."
+                )
+            parts.add(manifest.part)
+        objects = tuple(
+            replace(item, file_name=f"{manifest.part}/{item.file_name}")
+            for manifest in sorted(found, key=lambda manifest: manifest.part or "")
+            for item in manifest.objects
+        )
+        return replace(
+            first,
+            part=None,
+            object_count=len(objects),
+            total_size_bytes=sum(item.size_bytes for item in objects),
+            objects=objects,
+            schema_version=max(manifest.schema_version for manifest in found),
         )
 
     @property

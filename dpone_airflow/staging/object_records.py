@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from dpone_airflow.staging.manifest import ObjectStorageStagingObject
-from dpone_airflow.storage.client import ObjectStorageClient
+from dpone_airflow.storage.client import ObjectStorageClient, ObjectStorageObject
 from dpone_airflow.storage.errors import ObjectNotFoundError
 from dpone_airflow.storage.uri import ObjectStorageUri
 
@@ -37,7 +37,7 @@ def write_record(
     uri: ObjectStorageUri,
     record: Mapping[str, Any],
     objects: Iterable[ObjectStorageStagingObject],
-) -> None:
+) -> ObjectStorageObject:
     """Write a record whose last value is its manifest, and fill the manifest's objects in.
 
     :raises StorageError: if the store refuses or fails.
@@ -55,7 +55,7 @@ def write_record(
                 file.write(f"{separator}{as_json(item.to_dict())}")
                 separator = ",\n"
             file.write(f"\n{_CLOSED}\n")
-        client.put_file(path, uri, content_type="application/json")
+        return client.put_file(path, uri, content_type="application/json")
 
 
 def read_records(
@@ -93,10 +93,24 @@ def _objects(path: Path, storage_options: Mapping[str, Any]) -> Iterator[dict[st
         head = json.loads(file.readline().rstrip("\n").removesuffix(_OPENED) + _EMPTY)
         if head["storage_options"] != storage_options:
             return  # what lies there may be unencrypted, of another class, ...
-        for line in file:
-            text = line.rstrip("\n").removesuffix(",")
-            if text not in ("", _CLOSED):
-                yield _checked(json.loads(text))
+        yield from _entries(file)
+
+
+def objects_of(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield every object of a record that was downloaded, whatever it was staged with.
+
+    :raises ValueError, KeyError, TypeError, RecursionError: where it isn't as ``write_record`` writes it.
+    """
+    with path.open(encoding="utf-8", newline="\n") as file:
+        file.readline()
+        yield from _entries(file)
+
+
+def _entries(file: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for line in file:
+        text = line.rstrip("\n").removesuffix(",")
+        if text not in ("", _CLOSED):
+            yield _checked(json.loads(text))
 
 
 def _checked(entry: Any) -> dict[str, Any]:

@@ -104,6 +104,12 @@ class Progress:
         self._ended = threading.Event()
         self._reporter: threading.Thread | None = None
 
+    def more_to_do(self, size_bytes: int) -> None:
+        """Count one more file to the totals."""
+        with self._lock:
+            self.files_total += 1
+            self.bytes_total += size_bytes
+
     def add_bytes(self, size: int) -> None:
         """Count ``size`` bytes that were sent; below 0 for bytes that must be sent again."""
         with self._lock:
@@ -154,6 +160,12 @@ class Progress:
 
 #: Makes the progress of a stage call from what is done, its files and its bytes: ``Progress`` itself, or a display.
 ProgressFactory: TypeAlias = Callable[[str, int, int], Progress]
+
+
+def readable_bytes(size: float) -> str:
+    """Return e.g. ``3.1 GiB``."""
+    unit = _unit_of(size)
+    return f"{_in_unit(size, unit)} {_UNITS[unit]}"
 
 
 def _unit_of(size: float) -> int:

@@ -2,26 +2,69 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Collection, Sequence
-from hashlib import sha256
+import time
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypedDict, Unpack
 
+from dpone_airflow.staging.actor import described, versions
+from dpone_airflow.staging.backlog import Backlog
 from dpone_airflow.staging.checkpoints import Checkpoints, StagedBefore, staged_before
-from dpone_airflow.staging.choices import ExactPrefix, IfExists, check_choice
+from dpone_airflow.staging.choices import ExactPrefix, IfExists, VerifyMode, check_choice
 from dpone_airflow.staging.cleanup import clean_up_run
-from dpone_airflow.staging.content_type import checked_content_type, guess_content_type
+from dpone_airflow.staging.content_type import checked_content_type
 from dpone_airflow.staging.evidence import ClaimedRun, StagingWriter, claim_run, refuse_nested_base
 from dpone_airflow.staging.exact_prefix import check_staged, remove_strays, remove_vanished_parts
-from dpone_airflow.staging.manifest import ObjectStorageStagingManifest, ObjectStorageStagingObject
+from dpone_airflow.staging.file_staging import FileStaging, StagedFile
+from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
 from dpone_airflow.staging.plan import ObjectStorageStagingPlan, checked_child
 from dpone_airflow.staging.progress import Progress, ProgressFactory
-from dpone_airflow.staging.sources import Files, SourceFile, find_sources
+from dpone_airflow.staging.sources import Files, SourceFile, find_sources, sources_as_they_come
 from dpone_airflow.staging.stale_uploads import abort_stale_uploads
-from dpone_airflow.staging.upload import SMALL_FILE_BYTES, FileScheduler, lanes_for_large_files
+from dpone_airflow.staging.upload import FileScheduler, lanes_for_large_files
+from dpone_airflow.staging.verify import VerifyReport, verify_staged
 from dpone_airflow.storage.client import ObjectStorageClient, ObjectStorageObject
-from dpone_airflow.storage.errors import AlreadyStagedError
-from dpone_airflow.storage.hashing import read_whole, sha256_of
+from dpone_airflow.storage.errors import AlreadyStagedError, DponeAirflowError, StorageError
 from dpone_airflow.storage.uri import ObjectStorageUri
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StagedRun:
+    """What a stage call has done.
+
+    :param manifest: what is staged.
+    :param record: where the manifest is recorded; its ``sha256`` is that of the record's bytes.
+    :param sent: how many files were sent.
+    :param kept: how many an earlier try had sent, and were kept.
+    :param began_at: when the call began, in UTC.
+    :param seconds: how long it took.
+    """
+
+    manifest: ObjectStorageStagingManifest
+    record: ObjectStorageObject
+    sent: int
+    kept: int
+    began_at: datetime
+    seconds: float
+
+
+class StageOptions(TypedDict, total=False):
+    """What ``stage`` takes besides plan and files."""
+
+    content_type: str | None
+    if_exists: IfExists
+    exact_prefix: ExactPrefix
+    live_parts: Collection[str] | None
+    delete_local: bool
+    backlog: Backlog | None
+    stop: threading.Event | None
+    progress: ProgressFactory
 
 
 class ObjectStorageStagingService:
@@ -30,34 +73,59 @@ class ObjectStorageStagingService:
     :param client: the store.
     :param writer: who stages; a retry must be the same one, and ``cleanup`` then refuses the runs of
         others. By default a writer that nobody else is, and a cleanup that takes any manifest.
+    :param by: what the evidence says of who is at work; by default the writer, this host and the versions.
     """
 
-    def __init__(self, *, client: ObjectStorageClient, writer: StagingWriter | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        client: ObjectStorageClient,
+        writer: StagingWriter | None = None,
+        by: Mapping[str, Any] | None = None,
+    ) -> None:
         self._client = client
         self._given_writer = writer
         self._writer = writer or StagingWriter.new()
+        self._by = described(self._writer) if by is None else dict(by)
 
     def stage_files(
         self,
         plan: ObjectStorageStagingPlan,
-        files: Files,
+        files: Files | Iterator[Any],
+        **options: Unpack[StageOptions],
+    ) -> ObjectStorageStagingManifest:
+        """Upload ``files`` below the plan's prefix, prove that they are there and return the recorded manifest.
+
+        Takes and raises what ``stage`` does.
+        """
+        return self.stage(plan, files, **options).manifest
+
+    def stage(
+        self,
+        plan: ObjectStorageStagingPlan,
+        files: Files | Iterator[Any],
         *,
         content_type: str | None = None,
         if_exists: IfExists = "resume",
         exact_prefix: ExactPrefix = "enforce",
         live_parts: Collection[str] | None = None,
+        delete_local: bool = False,
+        backlog: Backlog | None = None,
         stop: threading.Event | None = None,
         progress: ProgressFactory = Progress,
-    ) -> ObjectStorageStagingManifest:
+    ) -> StagedRun:
         """Upload ``files`` below the plan's prefix, prove that they are there and record the manifest.
 
-        :param files: a path, a glob, a directory, or a list of them; see ``find_sources``.
+        :param files: a path, a glob, a directory, or a list of them, see ``find_sources``; or an
+            iterator of them, which is asked for the next one while those before are sent.
         :param content_type: for all files; by default each one's is guessed from its name.
         :param if_exists: what an earlier try of this writer has staged is kept where it is still
             the same (``resume``), sent again (``replace``), or an error (``fail``).
         :param exact_prefix: other objects below the prefix are deleted (``enforce``), an error
             (``check``), or left alone (``off``).
         :param live_parts: the parts that the run has now, if this call is to remove all others.
+        :param delete_local: whether a file is removed from the local disk once it is staged.
+        :param backlog: how far an iterator may be ahead of its uploads; by default 32 files and 1 GiB.
         :param stop: once it is set, the stage ends as soon as it can.
         :param progress: what tells how far it is; by default a log line every few seconds.
         :raises SourceFileError: for files that are missing, no files, changing, or of one name.
@@ -65,33 +133,68 @@ class ObjectStorageStagingService:
         :raises StagingStoppedError: if ``stop`` was set before all files were there.
         :raises StorageError: if the store refuses or fails.
         """
+        began_at, began = datetime.now(UTC), time.monotonic()
         checked_content_type(content_type)
         check_choice("if_exists", if_exists)
         check_choice("exact_prefix", exact_prefix)
-        sources = find_sources(files)
-        prefix = plan.prefix
-        for source in sources:
-            checked_child(prefix, source.file_name)  # every key is safe before the first byte moves
-        run = claim_run(self._client, plan, self._writer)
-        known: dict[str, StagedBefore] = {}
-        records: Sequence[ObjectStorageUri] = ()
-        if not run.is_new:
-            known, records = self._look_back(
-                plan, run, {source.file_name for source in sources}, if_exists, exact_prefix
-            )
-        if live_parts is not None and not run.run_is_new:
-            remove_vanished_parts(self._client, plan, live_parts, exact_prefix)
-        checkpoints = Checkpoints(self._client, run.evidence)
-        total_bytes = sum(source.size_bytes for source in sources)
-        with checkpoints, progress(f"Staging {prefix}/", len(sources), total_bytes) as done:
-            if run.evidence.manifest_uri in records:
-                checkpoints.take_the_place_of(run.evidence.manifest_uri, known, prefix)
-            staged = self._upload(prefix, sources, known, content_type, checkpoints, done, stop or threading.Event())
-        manifest = ObjectStorageStagingManifest.of(plan, staged)
-        check_staged(self._client, manifest, exact_prefix)
-        run.evidence.write_manifest(manifest)
+        sources = None if isinstance(files, Iterator) else find_sources(files)
+        for source in sources or ():
+            checked_child(plan.prefix, source.file_name)  # every key is safe before the first byte moves
+        run = claim_run(self._client, plan, self._writer, self._by)
+        done: list[StagedFile] = []
+        call: dict[str, Any] = {"began_at": began_at.isoformat(), "engine": self._client.engine}
+        call["engine_version"] = versions(self._client.engine).get(self._client.engine)
+        try:
+            known: dict[str, StagedBefore] = {}
+            records: Sequence[ObjectStorageUri] = ()
+            if not run.is_new:
+                names = None if sources is None else {source.file_name for source in sources}
+                known, records = self._look_back(plan, run, names, if_exists, exact_prefix)
+            if live_parts is not None and not run.run_is_new:
+                remove_vanished_parts(self._client, plan, live_parts, exact_prefix, self._by)
+            checkpoints = Checkpoints(self._client, run.evidence)
+            count, size = len(sources or ()), sum(source.known_bytes for source in sources or ())
+            with checkpoints, progress(f"Staging {plan.prefix}/", count, size) as progressing:
+                if run.evidence.manifest_uri in records:
+                    checkpoints.take_the_place_of(run.evidence.manifest_uri, known, plan.prefix)
+                scheduler = FileScheduler(threads=self._client.max_concurrency, stop=stop or threading.Event())
+                staging = FileStaging(
+                    client=self._client,
+                    prefix=plan.prefix,
+                    known=known,
+                    content_type=content_type,
+                    checkpoints=checkpoints,
+                    progress=progressing,
+                    go_on=scheduler.go_on,
+                    lanes=self._lanes(sources, known),
+                    delete_local=delete_local,
+                )
+                if isinstance(files, Iterator):
+                    arriving = _checked_arrivals(plan, files, progressing)
+                    done = scheduler.run_as_they_come(arriving, staging.begin, backlog or Backlog())
+                else:
+                    done = scheduler.run(sources or (), staging.begin)
+            manifest = ObjectStorageStagingManifest.of(plan, [file.item for file in done])
+            check_staged(self._client, manifest, exact_prefix)
+            kept = sum(file.kept for file in done)
+            call |= {"sent": len(done) - kept, "kept": kept}
+            record = run.evidence.write_manifest(manifest, call)
+        except BaseException as error:
+            self._record_failure(run, call, error)
+            raise
         checkpoints.remove(uri for uri in records if uri != run.evidence.manifest_uri)
-        return manifest
+        return StagedRun(manifest, record, len(done) - kept, kept, began_at, time.monotonic() - began)
+
+    def verify(
+        self,
+        manifest: ObjectStorageStagingManifest,
+        *,
+        mode: VerifyMode = "listing",
+        stop: threading.Event | None = None,
+        progress: ProgressFactory = Progress,
+    ) -> VerifyReport:
+        """Compare the store with a manifest and record the outcome; takes and raises what ``verify_staged`` does."""
+        return verify_staged(self._client, manifest, mode, by=self._by, stop=stop, progress=progress)
 
     def cleanup(self, manifest: ObjectStorageStagingManifest) -> int:
         """Apply the manifest's policy to its own prefix, or its own part; return the objects deleted.
@@ -108,6 +211,7 @@ class ObjectStorageStagingService:
             policy=manifest.cleanup_policy,
             staged_by=self._given_writer,
             must_be_claimed=True,
+            by=self._by,
         )
         return report.deleted_objects
 
@@ -115,17 +219,20 @@ class ObjectStorageStagingService:
         self,
         plan: ObjectStorageStagingPlan,
         run: ClaimedRun,
-        names: Collection[str],
+        names: Collection[str] | None,
         if_exists: IfExists,
         exact_prefix: ExactPrefix,
     ) -> tuple[dict[str, StagedBefore], Sequence[ObjectStorageUri]]:
-        """Tidy up after an earlier try; return what needn't be sent again, and what that try recorded."""
+        """Tidy up after an earlier try; return what needn't be sent again, and what that try recorded.
+
+        :param names: of the files that are staged now; None if they aren't known yet, and so no stray is.
+        """
         below = len(plan.prefix.prefix)
         listed: dict[str, tuple[int, str | None]] = {}
         strays = []
         for item in self._client.list_objects(plan.prefix):
             name = item.uri.key[below:]
-            if name in names:
+            if names is None or name in names:
                 listed[name] = (item.size_bytes, item.etag)
             else:
                 strays.append(item)
@@ -141,58 +248,30 @@ class ObjectStorageStagingService:
         known = staged_before(run.evidence.read_staged(records), listed) if if_exists == "resume" else {}
         return known, records
 
-    def _upload(
-        self,
-        prefix: ObjectStorageUri,
-        sources: Sequence[SourceFile],
-        known: dict[str, StagedBefore],
-        content_type: str | None,
-        checkpoints: Checkpoints,
-        progress: Progress,
-        stop: threading.Event,
-    ) -> list[ObjectStorageStagingObject]:
-        client = self._client
-        scheduler = FileScheduler(threads=client.max_concurrency, stop=stop)
+    def _lanes(self, sources: Sequence[SourceFile] | None, known: Mapping[str, StagedBefore]) -> int:
+        """Return how many parts of one large file go at once."""
+        threads = self._client.max_concurrency
+        if sources is None:  # how many large ones will come isn't known
+            return max(1, threads // 2)
         to_send = [source.size_bytes for source in sources if source.file_name not in known]
-        lanes = lanes_for_large_files(to_send, client.largest_put_bytes, client.max_concurrency)
+        return lanes_for_large_files(to_send, self._client.largest_put_bytes, threads)
 
-        def on_read(size_bytes: int) -> None:
-            scheduler.go_on()
-            progress.add_bytes(size_bytes)
+    def _record_failure(self, run: ClaimedRun, call: Mapping[str, Any], error: BaseException) -> None:
+        """Say in the evidence that this try didn't stage everything; the error itself is told by the caller."""
+        # What another package's error says may hold anything.
+        text = str(error) if isinstance(error, DponeAirflowError) else ""
+        try:
+            with suppress(OSError):
+                run.evidence.write_failure({**call, "error": type(error).__name__, "message": text})
+        except StorageError as unwritten:
+            log.info("The evidence doesn't say that this try failed: %s", unwritten)
 
-        def begin(source: SourceFile) -> Callable[[], ObjectStorageStagingObject]:
-            name = source.file_name
-            uri = prefix.child(name)
-            known_type = content_type or guess_content_type(name)
-            before = known.get(name)
-            if before and not before.could_be(source.size_bytes, known_type):
-                before = None
-            if source.size_bytes <= SMALL_FILE_BYTES:
-                data = read_whole(source.path, on_read)
-                digest = sha256(data).hexdigest()
-                if before and before.sha256 == digest:
-                    return lambda: kept(before, uri, name)
-                send = client.prepare_bytes(data, uri, digest, content_type=known_type)
-                return lambda: staged(send(), name)
-            if before:
-                if before.sha256 == sha256_of(source.path, on_read):
-                    return lambda: kept(before, uri, name)
-                progress.add_bytes(-source.size_bytes)  # they are read again, to be sent
-            return lambda: staged(
-                client.put_file(source.path, uri, content_type=known_type, lanes=lanes, on_read=on_read), name
-            )
 
-        def staged(sent: ObjectStorageObject, name: str) -> ObjectStorageStagingObject:
-            assert sent.sha256 is not None, "what is sent is hashed"
-            item = ObjectStorageStagingObject(
-                str(sent.uri), name, sent.size_bytes, sent.sha256, sent.content_type, sent.etag
-            )
-            checkpoints.add(item)
-            progress.file_done()
-            return item
-
-        def kept(before: StagedBefore, uri: ObjectStorageUri, name: str) -> ObjectStorageStagingObject:
-            progress.file_done()
-            return before.as_object(uri, name)
-
-        return scheduler.run(sources, begin)
+def _checked_arrivals(
+    plan: ObjectStorageStagingPlan, files: Iterator[Any], progress: Progress
+) -> Generator[SourceFile, None, None]:
+    with closing(sources_as_they_come(files)) as sources:
+        for source in sources:
+            checked_child(plan.prefix, source.file_name)
+            progress.more_to_do(source.known_bytes)
+            yield source

@@ -5,10 +5,10 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from dpone_airflow.storage.errors import (
     DuplicateFileNameError,
@@ -17,17 +17,39 @@ from dpone_airflow.storage.errors import (
     SourceFileError,
 )
 from dpone_airflow.storage.hashing import file_not_found, not_a_regular_file
+from dpone_airflow.storage.readers import Content
+from dpone_airflow.storage.remote_file import RemoteFile
 
-Files: TypeAlias = "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]"
+File: TypeAlias = str | os.PathLike[str] | RemoteFile
+Files: TypeAlias = File | Iterable[File]
+
+# What a remote file counts as that doesn't say how long it is: more than any other.
+_UNKNOWN_SIZE = 1 << 50
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A local file, the name it gets below the run prefix, and its length when it was found."""
+    """A file, the name it gets below the run prefix, and its length in bytes when it was found.
+
+    :param path: of a local file; of a remote one, what messages call it.
+    :param size_bytes: of a remote file that doesn't say how long it is, a very large number.
+    :param remote: the remote file, if it is one.
+    """
 
     path: str
     file_name: str
     size_bytes: int
+    remote: RemoteFile | None = None
+
+    @property
+    def content(self) -> Content:
+        """What a reader opens."""
+        return self.path if self.remote is None else self.remote
+
+    @property
+    def known_bytes(self) -> int:
+        """The length as far as it is known, for whoever adds them up."""
+        return self.size_bytes if self.size_bytes < _UNKNOWN_SIZE else 0
 
 
 def find_sources(files: Files) -> list[SourceFile]:
@@ -42,19 +64,44 @@ def find_sources(files: Files) -> list[SourceFile]:
     :raises SourceFileError: for a FIFO, socket or device, or links that go round in a circle.
     :raises DuplicateFileNameError: if two files would land on one key.
     """
-    if not isinstance(files, (str, os.PathLike, Iterable)):
+    if not isinstance(files, (str, os.PathLike, RemoteFile, Iterable)):
         raise InvalidInputError(
             f"files is {type(files).__name__}: give a path, a glob, a directory, or a list of them."
         )
-    items = [files] if isinstance(files, (str, os.PathLike)) else list(files)
-    found = [source for item in items for source in _sources_of(item)]
+    items = [files] if isinstance(files, (str, os.PathLike, RemoteFile)) else list(files)
+    names = _Names()
+    found = [names.checked(source) for item in items for source in _sources_of(item)]
     if not found:
         raise NoFilesMatchedError(f"No file to stage: {_shown(items)} matched none on this host.")
-    _refuse_duplicates(found)
     return found
 
 
-def _sources_of(item: str | os.PathLike[str]) -> Iterator[SourceFile]:
+def sources_as_they_come(files: Iterator[Any]) -> Generator[SourceFile, None, None]:
+    """Yield the files that each item of ``files`` stands for when it comes; an item may be a list of paths.
+
+    ``files`` is closed with this generator, if it is one itself.
+
+    :raises NoFilesMatchedError: if it ends and there was no file.
+    :raises SourceFileError: as ``find_sources``, at the item that is wrong.
+    """
+    names = _Names()
+    try:
+        for item in files:
+            for one in item if isinstance(item, (list, tuple)) else [item]:
+                for source in _sources_of(one):
+                    yield names.checked(source)
+    finally:
+        if isinstance(files, Generator):
+            files.close()
+    if not names:
+        raise NoFilesMatchedError("No file to stage: what makes the files came to its end and gave none.")
+
+
+def _sources_of(item: File) -> Iterator[SourceFile]:
+    if isinstance(item, RemoteFile):
+        size = _UNKNOWN_SIZE if item.size_bytes is None else item.size_bytes
+        yield SourceFile(str(item), item.file_name, size, item)
+        return
     if not isinstance(item, (str, os.PathLike)) or not os.fspath(item):
         raise InvalidInputError(f"files has {item!r}, which is no path: give texts or paths.")
     path = Path(item)
@@ -116,17 +163,23 @@ def _file(path: str, name: str) -> SourceFile:
     return SourceFile(path, name, status.st_size)
 
 
-def _refuse_duplicates(sources: list[SourceFile]) -> None:
-    by_name: dict[str, str] = {}
-    for source in sources:
-        other = by_name.setdefault(source.file_name, source.path)
-        if other is not source.path:  # also when one file was given twice
+class _Names(dict[str, str]):
+    """The names that are taken, each with its path."""
+
+    def checked(self, source: SourceFile) -> SourceFile:
+        """Return ``source`` if its name is free, and take it.
+
+        :raises DuplicateFileNameError: if two files would land on one key.
+        """
+        if source.file_name in self:  # also when one file was given twice
             raise DuplicateFileNameError(
-                f"{other} and {source.path} would both be staged as {source.file_name!r}: "
+                f"{self[source.file_name]} and {source.path} would both be staged as {source.file_name!r}: "
                 "give the directory above them, which keeps their tree, or rename one."
             )
+        self[source.file_name] = source.path
+        return source
 
 
-def _shown(items: list[str | os.PathLike[str]]) -> str:
-    shown = ", ".join(repr(os.fspath(item)) for item in items[:3])
+def _shown(items: list[File]) -> str:
+    shown = ", ".join(repr(str(item)) for item in items[:3])
     return f"files=[{shown}{', …' if len(items) > 3 else ''}]"

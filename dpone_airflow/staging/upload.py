@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from functools import partial
 from typing import TypeVar
 
+from dpone_airflow.staging.backlog import Backlog
 from dpone_airflow.staging.sources import SourceFile
 from dpone_airflow.storage.errors import StagingStoppedError
 
@@ -27,6 +28,11 @@ SMALL_FILE_BYTES = 1024 * 1024
 _FILES_AHEAD = 32
 # How long the reading thread waits before it looks whether the stage has ended.
 _LOOK_UP_SECONDS = 0.1
+
+
+def is_read_ahead(source: SourceFile) -> bool:
+    """Return whether the reading thread reads a file: reads of other hosts had better be side by side."""
+    return source.remote is None and source.size_bytes <= SMALL_FILE_BYTES
 
 
 def lanes_for_large_files(sizes: Sequence[int], largest_put_bytes: int, max_concurrency: int) -> int:
@@ -71,26 +77,98 @@ class FileScheduler:
 
         :raises StagingStoppedError: if somebody set ``stop``.
         """
+        order = sorted(range(len(sources)), key=lambda index: -sources[index].size_bytes)
+        incoming = ((index, sources[index]) for index in order)
+        done = self._run(incoming, begin, senders=min(self._threads, len(sources)))
+        return self._in_order(done, len(sources))
+
+    def run_as_they_come(
+        self,
+        sources: Generator[SourceFile, None, None],
+        begin: Callable[[SourceFile], Callable[[], Staged]],
+        backlog: Backlog,
+    ) -> list[Staged]:
+        """Do the same with files of which each may first have to be made.
+
+        ``sources`` is iterated in the caller's thread while the files before are staged, as far ahead as
+        ``backlog`` lets it. After a failure it isn't asked for another one but closed.
+
+        :raises StagingStoppedError: if somebody set ``stop``.
+        """
+        arrived: queue.SimpleQueue[tuple[int, SourceFile] | None] = queue.SimpleQueue()
+        count = 0
+        all_came = False
+
+        def hand_over() -> None:
+            nonlocal count, all_came
+            try:
+                with closing(sources):
+                    for source in sources:
+                        backlog.take(_on_disk(source), self._ends)
+                        if self._ends():
+                            return
+                        arrived.put((count, source))
+                        count += 1
+                all_came = True
+            finally:
+                arrived.put(None)
+
+        def arriving() -> Iterator[tuple[int, SourceFile]]:
+            while not self._ends():
+                with suppress(queue.Empty):
+                    if (item := arrived.get(timeout=_LOOK_UP_SECONDS)) is None:
+                        return
+                    yield item
+
+        done = self._run(
+            arriving(),
+            begin,
+            senders=self._threads,
+            meanwhile=hand_over,
+            after=lambda source: backlog.give_back(_on_disk(source)),
+        )
+        return self._in_order(done, count if all_came else None)
+
+    def _in_order(self, done: dict[int, Staged], count: int | None) -> list[Staged]:
+        if count is None or len(done) < count:
+            raise StagingStoppedError(
+                f"The stage was stopped after {len(done)}{'' if count is None else f' of {count}'} files: run it "
+                "again, and it goes on from there."
+            )
+        return [done[index] for index in range(count)]
+
+    def _run(
+        self,
+        incoming: Iterable[tuple[int, SourceFile]],
+        begin: Callable[[SourceFile], Callable[[], Staged]],
+        *,
+        senders: int,
+        meanwhile: Callable[[], None] = lambda: None,
+        after: Callable[[SourceFile], None] = lambda _: None,
+    ) -> dict[int, Staged]:
+        """Stage what comes in; return what it became, by number.
+
+        :param meanwhile: done in the caller's thread when the others have begun.
+        :param after: called with each file when it has been sent, or wasn't any more.
+        """
         done: dict[int, Staged] = {}
-        begun: queue.SimpleQueue[tuple[int, Callable[[], Staged]] | None] = queue.SimpleQueue()
+        begun: queue.SimpleQueue[tuple[int, SourceFile, Callable[[], Staged]] | None] = queue.SimpleQueue()
         # A thread that is joined when a signal's exception comes counts as ended from then on, in Python
         # up to 3.12: each says itself when it ends. https://github.com/python/cpython/issues/89437
         ended: list[str] = []
         one_ended: queue.SimpleQueue[None] = queue.SimpleQueue()
         room = threading.Semaphore(_FILES_AHEAD)
-        senders = min(self._threads, len(sources))
 
         def read() -> None:
             try:
-                for index in sorted(range(len(sources)), key=lambda index: -sources[index].size_bytes):
+                for index, source in incoming:
                     while not room.acquire(timeout=_LOOK_UP_SECONDS):
                         if self._ends():
                             return
                     if self._ends():
                         return
-                    source = sources[index]
-                    small = source.size_bytes <= SMALL_FILE_BYTES
-                    begun.put((index, begin(source) if small else partial(_do_all, begin, source)))
+                    ready = begin(source) if is_read_ahead(source) else partial(_do_all, begin, source)
+                    begun.put((index, source, ready))
             except BaseException as error:  # noqa: BLE001 - raised below, in the caller's thread
                 self._failures.append(error)
             finally:
@@ -100,7 +178,7 @@ class FileScheduler:
 
         def send() -> None:
             while (item := begun.get()) is not None:
-                index, finish = item
+                index, source, finish = item
                 try:
                     if not self._ends():
                         done[index] = finish()
@@ -109,6 +187,7 @@ class FileScheduler:
                 finally:
                     del item, finish  # and with it the file's bytes
                     room.release()
+                    after(source)
             end()
 
         def end() -> None:
@@ -124,6 +203,8 @@ class FileScheduler:
             try:
                 for thread in waiting:
                     thread.start()
+                    if thread is threads[-1]:
+                        meanwhile()
                 while len(ended) < sum(thread.ident is not None for thread in threads):
                     with suppress(queue.Empty):
                         one_ended.get(timeout=_LOOK_UP_SECONDS)
@@ -133,12 +214,7 @@ class FileScheduler:
                 waiting = iter(())  # what hasn't begun doesn't begin any more
         if self._failures:
             raise self._failures[0]
-        if len(done) < len(sources):
-            raise StagingStoppedError(
-                f"The stage was stopped after {len(done)} of {len(sources)} files: run it again, and it goes on from "
-                "there."
-            )
-        return [done[index] for index in range(len(sources))]
+        return done
 
     def _ends(self) -> bool:
         return bool(self._failures) or self._stop.is_set()
@@ -146,3 +222,7 @@ class FileScheduler:
 
 def _do_all(begin: Callable[[SourceFile], Callable[[], Staged]], source: SourceFile) -> Staged:
     return begin(source)()
+
+
+def _on_disk(source: SourceFile) -> int:
+    return source.size_bytes if source.remote is None else 0

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dpone_airflow.storage.client import ObjectStorageClient, ObjectStorageObject
     from dpone_airflow.storage.gcs import GCSObjectStorageClient
     from dpone_airflow.storage.local import LocalObjectStorageClient
+    from dpone_airflow.storage.remote_file import RemoteFile
     from dpone_airflow.storage.s3 import S3ObjectStorageClient
     from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 
@@ -25,6 +26,7 @@ __all__ = [
     "ObjectStorageObject",
     "ObjectStorageProvider",
     "ObjectStorageUri",
+    "RemoteFile",
     "S3ObjectStorageClient",
 ]
 
@@ -36,6 +38,7 @@ _MODULES = {
     "ObjectStorageObject": "client",
     "ObjectStorageProvider": "uri",
     "ObjectStorageUri": "uri",
+    "RemoteFile": "remote_file",
     "S3ObjectStorageClient": "s3",
 }
 

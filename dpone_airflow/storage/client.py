@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Protocol, runtime_checkable
+from typing import Any, BinaryIO, ClassVar, Protocol, cast, runtime_checkable
 from uuid import uuid4
 
-from dpone_airflow.storage.answers import store_error
+from dpone_airflow.storage.answers import may_pass, store_error
 from dpone_airflow.storage.concurrency import checked_max_concurrency
 from dpone_airflow.storage.deletes import Deleter, delete_incomplete, narrow_prefix
 from dpone_airflow.storage.errors import (
@@ -34,9 +34,10 @@ from dpone_airflow.storage.errors import (
     StorageError,
     printable_cause,
 )
-from dpone_airflow.storage.hashing import HashingReader
+from dpone_airflow.storage.hashing import HashingSink
 from dpone_airflow.storage.lanes import Lanes
 from dpone_airflow.storage.parts import DEFAULT_PART_BYTES, part_bytes_for
+from dpone_airflow.storage.readers import Content, Reader, open_reader, sha256_of
 from dpone_airflow.storage.uploader import NotThisUploaderError, Uploader, UploadTarget
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 
@@ -47,6 +48,10 @@ DEFAULT_MAX_CONCURRENCY = 8
 _PARTS_IN_MEMORY = 12
 # A file of up to this many parts goes in one request all the same: parts cost two requests more.
 _PARTS_IN_ONE_PUT = 2
+# Content whose size isn't known goes in parts so many times as large: 9,000 of 32 MiB are 281 GiB.
+_UNKNOWN_SIZE_FACTOR = 4
+# How often an object is read whose answer breaks off.
+_TRIES_TO_READ = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +84,29 @@ class ObjectStorageClient(Protocol):
     #: What goes with every upload besides its content, see ``storage.options``.
     storage_options: dict[str, Any]
 
+    @property
+    def engine(self) -> str:
+        """The package that uploads, e.g. ``obstore``."""
+
+    @property
+    def endpoint_url(self) -> str | None:
+        """What serves the requests; None for the emulator, which has no server."""
+
     def check(self, uri: ObjectStorageUri) -> None:
         """Refuse a URI of another store or account than this client's."""
 
     def put_file(
         self,
-        path: str | os.PathLike[str],
+        content: Content,
         uri: ObjectStorageUri,
         *,
         content_type: str | None = None,
         lanes: int | None = None,
         on_read: Callable[[int], None] | None = None,
     ) -> ObjectStorageObject:
-        """Upload one local file; the bytes that are hashed are the bytes that are sent.
+        """Upload one file; the bytes that are hashed are the bytes that are sent.
 
+        :param content: the path of a local file, or a ``RemoteFile``.
         :param lanes: how many parts of a large file go at once; by default ``max_concurrency``.
         :param on_read: called with a number of bytes before they are read; what it raises ends the
             upload, and nothing of it stays in the store.
@@ -122,8 +136,19 @@ class ObjectStorageClient(Protocol):
     def get_file(self, uri: ObjectStorageUri, path: str | os.PathLike[str]) -> ObjectStorageObject:
         """Download one object to a local file that appears when it is complete."""
 
-    def get_bytes(self, uri: ObjectStorageUri) -> bytes:
-        """Return a small object's content."""
+    def get_bytes(self, uri: ObjectStorageUri, *, limit: int | None = None) -> bytes:
+        """Return a small object's content, or of one that isn't empty its first ``limit`` bytes."""
+
+    def hash_object(
+        self, uri: ObjectStorageUri, *, on_read: Callable[[int], None] | None = None
+    ) -> ObjectStorageObject:
+        """Read an object to its end, and return it with the size and sha256 of the bytes that came.
+
+        They are hashed as they come: nothing is written to disk, and no more than a few MiB are in memory.
+
+        :param on_read: called with each number of bytes that came; below 0 when the object is read
+            again. What it raises ends the download.
+        """
 
     def stat(self, uri: ObjectStorageUri) -> ObjectStorageObject:
         """Return what the store knows of one object."""
@@ -160,6 +185,8 @@ class BaseObjectStorageClient(ABC):
     """
 
     provider: ClassVar[ObjectStorageProvider | None]
+    #: The package whose calls the client makes.
+    sdk: ClassVar[str]
     #: What the names of an object's metadata begin with.
     metadata_prefix: ClassVar[str] = "dpone-"
     #: The largest object the store takes, in bytes.
@@ -192,9 +219,17 @@ class BaseObjectStorageClient(ABC):
             threads=self.max_concurrency,
         )
 
+    @property
+    def engine(self) -> str:
+        return self.sdk if self._uploader is None else self._uploader.engine
+
+    @property
+    def endpoint_url(self) -> str | None:
+        return None
+
     def put_file(
         self,
-        path: str | os.PathLike[str],
+        content: Content,
         uri: ObjectStorageUri,
         *,
         content_type: str | None = None,
@@ -202,20 +237,21 @@ class BaseObjectStorageClient(ABC):
         on_read: Callable[[int], None] | None = None,
     ) -> ObjectStorageObject:
         self.check(uri)
-        with HashingReader(path, on_read) as reader:
-            if reader.size > self.max_object_bytes:
+        with open_reader(content, on_read, ahead=self.largest_put_bytes + 1) as reader:
+            size = reader.size
+            if size is not None and size > self.max_object_bytes:
                 raise SourceFileError(
-                    f"{reader.path} has {reader.size} bytes and the store of {uri} takes "
-                    f"{self.max_object_bytes} at most: split the file."
+                    f"{content} has {size} bytes and the store of {uri} takes {self.max_object_bytes} at most: split "
+                    "the file."
                 )
-            if reader.size <= self.largest_put_bytes:
-                with self._lanes.holding(1, reader.size):
+            if size is not None and size <= self.largest_put_bytes:
+                with self._lanes.holding(1, size):
                     etag = self._prepared(reader.read(), uri, content_type, reader.sha256())()
             else:
                 etag = self._send_large(
                     uri, reader, content_type, min(lanes or self.max_concurrency, self.max_concurrency)
                 )
-            return ObjectStorageObject(uri, reader.size, reader.sha256(), content_type, etag)
+            return ObjectStorageObject(uri, reader.tell(), reader.sha256(), content_type, etag)
 
     def _prepared(
         self, data: bytes, uri: ObjectStorageUri, content_type: str | None, digest: str
@@ -237,16 +273,19 @@ class BaseObjectStorageClient(ABC):
         except ObjectAlreadyExistsError as failure:
             return self._ours_after_all(uri, nonce, failure)
 
-    def _send_large(
-        self, uri: ObjectStorageUri, reader: HashingReader, content_type: str | None, lanes: int
-    ) -> str | None:
+    def _send_large(self, uri: ObjectStorageUri, reader: Reader, content_type: str | None, lanes: int) -> str | None:
         nonce = next(self._nonces)
         target = UploadTarget(uri, content_type, self._metadata(nonce=nonce))
-        part_bytes = part_bytes_for(reader.size, self.part_bytes)
+        size = reader.size
+        part_bytes = self.part_bytes * _UNKNOWN_SIZE_FACTOR if size is None else part_bytes_for(size, self.part_bytes)
         if not self.parts_side_by_side:
             lanes = 1
         # The larger the parts, the fewer at once; one part more than is sent is in memory, being read.
-        lanes = max(1, min(lanes, math.ceil(reader.size / part_bytes), self._lanes.size_bytes // part_bytes - 1))
+        lanes = max(1, min(lanes, self._lanes.size_bytes // part_bytes - 1))
+        in_memory = (lanes + 1) * part_bytes
+        if size is not None:
+            lanes = min(lanes, math.ceil(size / part_bytes))
+            in_memory = min(size, (lanes + 1) * part_bytes)
 
         def by_sdk() -> str | None:
             reader.seek(0)  # where it is already, but after another uploader has given up
@@ -256,7 +295,7 @@ class BaseObjectStorageClient(ABC):
         if self._uploader and self._uploader.takes(target):
             by_uploader = partial(self._uploader.put_large, target, reader, part_bytes, lanes)
             write = partial(self._or_by_sdk, by_uploader, by_sdk)
-        with self._lanes.holding(lanes, min(reader.size, (lanes + 1) * part_bytes)):
+        with self._lanes.holding(lanes, in_memory):
             try:
                 return write()
             except StorageError as failure:
@@ -327,11 +366,8 @@ class BaseObjectStorageClient(ABC):
         try:
             with open(unfinished, "xb") as file:
                 found = self._download(uri, file)
-            with HashingReader(unfinished) as reader:
-                while reader.read(self.part_bytes):
-                    pass
-                digest = reader.sha256()
-                size = reader.size
+            digest = sha256_of(unfinished)
+            size = os.stat(unfinished).st_size
             if size != found.size_bytes or found.sha256 not in (None, digest):
                 raise ChecksumMismatchError(
                     f"{uri} came back with {size} bytes and sha256 {digest}, but the store says "
@@ -343,6 +379,23 @@ class BaseObjectStorageClient(ABC):
         finally:
             unfinished.unlink(missing_ok=True)
         return ObjectStorageObject(uri, size, digest, found.content_type, found.etag)
+
+    def hash_object(
+        self, uri: ObjectStorageUri, *, on_read: Callable[[int], None] | None = None
+    ) -> ObjectStorageObject:
+        self.check(uri)
+        sink = HashingSink(on_read)
+        for tries_left in reversed(range(_TRIES_TO_READ)):
+            try:
+                found = self._download(uri, cast("BinaryIO", sink))
+                break
+            except StorageError as error:
+                # The SDKs send a request again, but not all of them go on with an answer that broke off.
+                if not tries_left or not may_pass(error.status, error.code):
+                    raise
+                log.info("Reading %s again: %s", uri, error)
+                sink.seek(0)
+        return ObjectStorageObject(uri, sink.size, sink.sha256(), found.content_type, found.etag)
 
     def exists(self, uri: ObjectStorageUri) -> bool:
         try:
@@ -409,7 +462,7 @@ class BaseObjectStorageClient(ABC):
         """Write one object in one request, the store checking its checksum; return the ETag."""
 
     @abstractmethod
-    def _put_large(self, target: UploadTarget, reader: HashingReader, part_bytes: int, lanes: int) -> str | None:
+    def _put_large(self, target: UploadTarget, reader: Reader, part_bytes: int, lanes: int) -> str | None:
         """Write one object in parts, ``lanes`` at a time; on an error nothing is left open. Return the ETag."""
 
     @abstractmethod
@@ -417,7 +470,7 @@ class BaseObjectStorageClient(ABC):
         """Write an object's content to ``file`` and return what the store says of it."""
 
     @abstractmethod
-    def get_bytes(self, uri: ObjectStorageUri) -> bytes: ...
+    def get_bytes(self, uri: ObjectStorageUri, *, limit: int | None = None) -> bytes: ...
 
     @abstractmethod
     def stat(self, uri: ObjectStorageUri) -> ObjectStorageObject: ...

@@ -13,9 +13,9 @@ from dpone_airflow.storage.client import (
 )
 from dpone_airflow.storage.errors import MissingExtraError, ObjectNotFoundError
 from dpone_airflow.storage.etag import normalise_etag
-from dpone_airflow.storage.hashing import HashingReader
 from dpone_airflow.storage.options import checked_options
 from dpone_airflow.storage.parts import DEFAULT_PART_BYTES
+from dpone_airflow.storage.readers import Reader
 from dpone_airflow.storage.uploader import UploadTarget
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 
@@ -41,6 +41,7 @@ class GCSObjectStorageClient(BaseObjectStorageClient):
     """
 
     provider = ObjectStorageProvider.GCS
+    sdk = "google-cloud-storage"
     max_object_bytes = 5 * 1024**4
     parts_side_by_side = False
     # https://cloud.google.com/storage/docs/batch#overview
@@ -71,6 +72,10 @@ class GCSObjectStorageClient(BaseObjectStorageClient):
         self._storage_class = options.pop("storage_class", None)
         self._kms_key_name = options.pop("kms_key_name", None)
 
+    @property
+    def endpoint_url(self) -> str | None:
+        return str(self._gcs.api_endpoint)
+
     def stat(self, uri: ObjectStorageUri) -> ObjectStorageObject:
         self.check(uri)
         blob = self._bucket(uri).blob(uri.key)
@@ -78,10 +83,11 @@ class GCSObjectStorageClient(BaseObjectStorageClient):
             blob.reload()
         return _object(uri, blob)
 
-    def get_bytes(self, uri: ObjectStorageUri) -> bytes:
+    def get_bytes(self, uri: ObjectStorageUri, *, limit: int | None = None) -> bytes:
         self.check(uri)
+        last = None if limit is None else limit - 1
         with self._calling("read", uri, on_404=ObjectNotFoundError):
-            content: bytes = self._bucket(uri).blob(uri.key).download_as_bytes()
+            content: bytes = self._bucket(uri).blob(uri.key).download_as_bytes(end=last)
         return content
 
     def list_objects(self, prefix: ObjectStorageUri) -> Iterator[ObjectStorageObject]:
@@ -108,7 +114,7 @@ class GCSObjectStorageClient(BaseObjectStorageClient):
             )
         return normalise_etag(blob.generation)
 
-    def _put_large(self, target: UploadTarget, reader: HashingReader, part_bytes: int, lanes: int) -> str | None:
+    def _put_large(self, target: UploadTarget, reader: Reader, part_bytes: int, lanes: int) -> str | None:
         blob = self._new_blob(target, chunk_size=-(-part_bytes // _CHUNK_UNIT) * _CHUNK_UNIT)
         with self._calling("write", target.uri):
             blob.upload_from_file(

@@ -39,8 +39,8 @@ from dpone_airflow.storage.errors import (
     ObjectNotFoundError,
     StorageError,
 )
-from dpone_airflow.storage.hashing import HashingReader
 from dpone_airflow.storage.parts import DEFAULT_PART_BYTES
+from dpone_airflow.storage.readers import Reader
 from dpone_airflow.storage.uploader import UploadTarget
 from dpone_airflow.storage.uri import ObjectStorageUri
 
@@ -67,6 +67,7 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
     """
 
     provider = None
+    sdk = "dpone-airflow"
     max_object_bytes = 5 * 1024**4
     parts_side_by_side = False
     delete_batch_size = 1000
@@ -100,9 +101,9 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
                     return found
         raise StorageError(f"{uri} is replaced faster than it can be read; try again.", uri=str(uri))
 
-    def get_bytes(self, uri: ObjectStorageUri) -> bytes:
+    def get_bytes(self, uri: ObjectStorageUri, *, limit: int | None = None) -> bytes:
         with self._opened(uri) as file:
-            return file.read()
+            return file.read(-1 if limit is None else limit)
 
     def list_objects(self, prefix: ObjectStorageUri) -> Iterator[ObjectStorageObject]:
         folder = self._folder(prefix, prefix.prefix.split("/")[:-1])
@@ -117,7 +118,7 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
 
         return self._write(target, write, only_if_absent)
 
-    def _put_large(self, target: UploadTarget, reader: HashingReader, part_bytes: int, lanes: int) -> str | None:
+    def _put_large(self, target: UploadTarget, reader: Reader, part_bytes: int, lanes: int) -> str | None:
         def write(file: BinaryIO) -> str:
             while chunk := reader.read(part_bytes):
                 file.write(chunk)

@@ -13,8 +13,8 @@ from typing import Any
 from dpone_airflow.storage.answers import store_error
 from dpone_airflow.storage.errors import printable_cause
 from dpone_airflow.storage.etag import normalise_etag
-from dpone_airflow.storage.hashing import HashingReader
 from dpone_airflow.storage.obstore_keys import is_header_text, obstore_keeps_key
+from dpone_airflow.storage.readers import Reader
 from dpone_airflow.storage.uploader import NotThisUploaderError, UploadTarget
 
 _STATUS = re.compile(r"status code: (\d{3})")
@@ -33,6 +33,8 @@ class ObstoreUploader:
     :param attributes: what every object gets besides its metadata, e.g. ``Storage-Class``.
     :param tags: what every object is tagged with.
     """
+
+    engine = "obstore"
 
     def __init__(
         self,
@@ -61,7 +63,7 @@ class ObstoreUploader:
     def put_small(self, target: UploadTarget, data: bytes) -> str | None:
         return self._write(target, data, use_multipart=False)
 
-    def put_large(self, target: UploadTarget, reader: HashingReader, part_bytes: int, lanes: int) -> str | None:
+    def put_large(self, target: UploadTarget, reader: Reader, part_bytes: int, lanes: int) -> str | None:
         return self._write(target, _parts(reader, part_bytes), chunk_size=part_bytes, max_concurrency=lanes)
 
     def _write(self, target: UploadTarget, content: bytes | Iterator[bytes], **how: Any) -> str | None:
@@ -78,7 +80,7 @@ class ObstoreUploader:
         return normalise_etag(answer["e_tag"])
 
 
-def _parts(reader: HashingReader, part_bytes: int) -> Iterator[bytes]:
+def _parts(reader: Reader, part_bytes: int) -> Iterator[bytes]:
     """Yield the file's parts; obstore asks for the next when it has room to send it."""
     while part := reader.read(part_bytes):
         yield part

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from dpone_airflow.storage.hashing import HashingReader
+from dpone_airflow.storage.readers import Reader
 
 MIB = 1024 * 1024
 DEFAULT_PART_BYTES = 8 * MIB
@@ -24,7 +24,7 @@ def part_bytes_for(size: int, at_least: int = DEFAULT_PART_BYTES) -> int:
 
 
 def send_parts(
-    reader: HashingReader,
+    reader: Reader,
     send: Callable[[int, bytes], Sent],
     *,
     part_bytes: int,
@@ -51,12 +51,14 @@ def send_parts(
 
     with ThreadPoolExecutor(threads, thread_name_prefix="dpone-part") as pool:
         number = 0
-        while reader.tell() < reader.size and not failures:
+        while not failures:
             in_memory.acquire()
             try:
                 data = reader.read(part_bytes)
             except BaseException as error:  # noqa: BLE001 - raised below, after the parts under way
                 failures.append(error)
+                break
+            if not data:
                 break
             number += 1
             pool.submit(send_one, number, data)

@@ -17,9 +17,9 @@ from dpone_airflow.storage.client import (
 )
 from dpone_airflow.storage.errors import MissingExtraError, ObjectNotFoundError
 from dpone_airflow.storage.etag import normalise_etag
-from dpone_airflow.storage.hashing import HashingReader
 from dpone_airflow.storage.options import checked_options
 from dpone_airflow.storage.parts import DEFAULT_PART_BYTES, send_parts
+from dpone_airflow.storage.readers import Reader
 from dpone_airflow.storage.s3_listing import listed_objects
 from dpone_airflow.storage.uploader import Uploader, UploadTarget
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
@@ -45,6 +45,7 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
     """
 
     provider = ObjectStorageProvider.S3
+    sdk = "boto3"
     max_object_bytes = 5 * 1024**4
     delete_batch_size = 1000
 
@@ -70,16 +71,21 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
         self._s3 = client
         self.storage_options = checked_options(ObjectStorageProvider.S3, storage_options)
 
+    @property
+    def endpoint_url(self) -> str | None:
+        return str(self._s3.meta.endpoint_url)
+
     def stat(self, uri: ObjectStorageUri) -> ObjectStorageObject:
         self.check(uri)
         with self._calling("look up", uri, on_404=ObjectNotFoundError):
             answer = self._call("head_object", Bucket=uri.bucket, Key=uri.key)
         return _object(uri, answer)
 
-    def get_bytes(self, uri: ObjectStorageUri) -> bytes:
+    def get_bytes(self, uri: ObjectStorageUri, *, limit: int | None = None) -> bytes:
         self.check(uri)
+        some = {} if limit is None else {"Range": f"bytes=0-{limit - 1}"}
         with self._calling("read", uri, on_404=ObjectNotFoundError):
-            content: bytes = self._call("get_object", Bucket=uri.bucket, Key=uri.key)["Body"].read()
+            content: bytes = self._call("get_object", Bucket=uri.bucket, Key=uri.key, **some)["Body"].read()
         return content
 
     def list_objects(self, prefix: ObjectStorageUri) -> Iterator[ObjectStorageObject]:
@@ -100,7 +106,7 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
             answer = self._call("put_object", **arguments)
         return normalise_etag(answer.get("ETag"))
 
-    def _put_large(self, target: UploadTarget, reader: HashingReader, part_bytes: int, lanes: int) -> str | None:
+    def _put_large(self, target: UploadTarget, reader: Reader, part_bytes: int, lanes: int) -> str | None:
         uri = target.uri
         algorithm = {"ChecksumAlgorithm": "SHA256"} if self._store_check else {}
         with self._calling("begin a multipart upload to", uri):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from dpone_airflow.storage.hashing import HashingReader
+from dpone_airflow.storage.readers import Reader
 from dpone_airflow.storage.uri import ObjectStorageUri
 
 
@@ -34,11 +34,14 @@ class Uploader(Protocol):
     Only :class:`NotThisUploaderError` isn't: nothing was written then, and the SDK is to do it.
     """
 
+    #: The package that sends.
+    engine: str
+
     def takes(self, target: UploadTarget) -> bool:
         """Return whether this uploader would write just that, and just there."""
 
     def put_small(self, target: UploadTarget, data: bytes) -> str | None:
         """Write one object in one request."""
 
-    def put_large(self, target: UploadTarget, reader: HashingReader, part_bytes: int, lanes: int) -> str | None:
+    def put_large(self, target: UploadTarget, reader: Reader, part_bytes: int, lanes: int) -> str | None:
         """Write one object in parts, ``lanes`` at a time; on an error nothing is left open."""

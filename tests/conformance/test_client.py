@@ -77,6 +77,17 @@ def test_an_empty_file_is_an_object(client: ObjectStorageClient, base: ObjectSto
     assert client.get_bytes(base.child("empty")) == b""
 
 
+@pytest.mark.parametrize(("limit", "comes"), [(1, 1), (1_000, 1_000), (4_096, 4_096), (5_000, 4_096)])
+def test_of_an_object_just_its_beginning_can_be_read(
+    client: ObjectStorageClient, base: ObjectStorageUri, limit: int, comes: int
+) -> None:
+    content = bytes(range(256)) * 16
+    client.put_bytes(content, base.child("long.bin"))
+    assert client.get_bytes(base.child("long.bin"), limit=limit) == content[:comes]
+    with pytest.raises(ObjectNotFoundError, match=r"missing\.bin"):
+        client.get_bytes(base.child("missing.bin"), limit=limit)
+
+
 def test_a_listing_tells_the_etag_that_the_put_told(
     client: ObjectStorageClient, base: ObjectStorageUri, file: Path, tmp_path: Path
 ) -> None:
@@ -226,7 +237,7 @@ def test_a_file_that_changes_while_it_is_sent_leaves_nothing_behind(
     size: str,
 ) -> None:
     (tmp_path / "small").write_bytes(b"small")
-    monkeypatch.setattr("dpone_airflow.storage.client.HashingReader", _Growing)
+    monkeypatch.setattr("dpone_airflow.storage.readers.HashingReader", _Growing)
     with pytest.raises(SourceFileChangedError, match="changed while it was staged"):
         client.put_file({"small": tmp_path / "small", "large": file}[size], base.child("object"))
     assert not client.exists(base.child("object"))

@@ -83,7 +83,7 @@ def test_a_file_that_changes_leaves_no_multipart_upload_open(
     from tests.conformance.test_client import _Growing
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dpone_airflow.storage.client.HashingReader", _Growing)
+        patch.setattr("dpone_airflow.storage.readers.HashingReader", _Growing)
         with pytest.raises(SourceFileChangedError):
             client.put_file(file, base.child("large"))
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=BUCKET, Prefix=base.prefix)

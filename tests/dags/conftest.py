@@ -7,6 +7,7 @@ import json
 import re
 import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from local_servers.in_process_airflow import RunResult, load_dags, make_database
 from tests.conftest import DAGS_FOLDER
 
 BASE = "s3://landing/orders"
+LANDING = "landing"
 RunDag = Callable[..., RunResult]
 
 _HEADER = """
@@ -25,7 +27,7 @@ from pathlib import Path
 from airflow.providers.common.compat.sdk import (
     DAG, AirflowSkipException, Asset, BaseOperator, TaskGroup, task, task_group,
 )
-from dpone_airflow.operators import ObjectStorageStageOperator, StagingCleanupOperator
+from dpone_airflow.operators import ObjectStorageStageOperator, StagingCleanupOperator, StagingVerifyOperator
 
 def stage_task(**changes):
     arguments = dict(
@@ -43,6 +45,31 @@ def load(manifest):
 @pytest.fixture(scope="session", autouse=True)
 def _database() -> None:
     make_database()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[type], Any]]:
+    """Start a server when it is first asked for."""
+    running: dict[type, Any] = {}
+    with ExitStack() as stack:
+
+        def start(kind: Any) -> Any:
+            if kind not in running:
+                running[kind] = stack.enter_context(kind.start(tmp_path_factory.mktemp("server")))
+                running[kind].create_bucket(LANDING)
+            return running[kind]
+
+        yield start
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Any], None]:
+    def set_connection(conn_id: str, to: Any) -> None:
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(to.airflow_connection()))
+        for name, value in to.environment().items():
+            monkeypatch.setenv(name, value)
+
+    return set_connection
 
 
 @pytest.fixture

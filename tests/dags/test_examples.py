@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,37 +15,12 @@ from local_servers import Azurite, FakeGcsServer, SeaweedFS
 from local_servers.in_process_airflow import run_dag
 
 EXAMPLES = Path(__file__).parent.parent.parent / "example_dags"
-LANDING = "landing"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[type], Any]]:
-    """Start a server when it is first asked for."""
-    running: dict[type, Any] = {}
-    with ExitStack() as stack:
-
-        def start(kind: Any) -> Any:
-            if kind not in running:
-                running[kind] = stack.enter_context(kind.start(tmp_path_factory.mktemp("server")))
-                running[kind].create_bucket(LANDING)
-            return running[kind]
-
-        yield start
-
-
-@pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Any], None]:
-    def set_connection(conn_id: str, to: Any) -> None:
-        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(to.airflow_connection()))
-        for name, value in to.environment().items():
-            monkeypatch.setenv(name, value)
-
-    return set_connection
-
-
-def test_every_example_is_run_by_a_test_here() -> None:
-    run_here = {"example_flights", "example_local", "example_s3", "example_gcs", "example_azure", "example_mapped"}
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == run_here
+def test_every_example_is_run_by_a_test_in_this_folder() -> None:
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    examples = {path.stem for path in EXAMPLES.glob("*.py")}
+    assert {name for name in examples if f'"{name}' in tests} == examples
 
 
 @pytest.mark.usefixtures("emulator")

@@ -27,6 +27,7 @@ from dpone_airflow.staging import (
 )
 from dpone_airflow.staging.checkpoints import Checkpoints, StagedBefore, staged_before
 from dpone_airflow.staging.evidence import StagingEvidence
+from dpone_airflow.staging.sources import SourceFile
 from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageUri
 from dpone_airflow.storage.errors import DeleteIncompleteError, StorageAccessDeniedError, StorageError
 from dpone_airflow.storage.uploader import UploadTarget
@@ -757,7 +758,8 @@ def test_of_several_records_of_one_file_the_one_that_still_holds_counts() -> Non
     ("size", "content_type", "possible"), [(3, None, True), (4, None, False), (3, "text/csv", False)]
 )
 def test_another_size_or_type_is_not_even_hashed(size: int, content_type: str | None, possible: bool) -> None:
-    assert StagedBefore(3, "0" * 64, "an-etag", None).could_be(size, content_type) is possible
+    source = SourceFile("/data/a.csv", "a.csv", size)
+    assert StagedBefore(3, "0" * 64, "an-etag", None).could_be(source, content_type) is possible
 
 
 def test_what_was_staged_before_has_the_entry_of_a_manifest() -> None:

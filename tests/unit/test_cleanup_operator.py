@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -53,7 +54,8 @@ def clean_up() -> Callable[..., dict[str, Any]]:
         defaults: dict[str, Any] = {"task_id": "cleanup", "conn_id": "store", "cleanup_policy": "delete_always"}
         with DAG("other", schedule=None):
             cleanup = StagingCleanupOperator(**(defaults | arguments))
-        report: dict[str, Any] = cleanup.execute({})
+        ti = SimpleNamespace(dag_id="other", run_id="manual__1", task_id="cleanup", map_index=-1, try_number=1)
+        report: dict[str, Any] = cleanup.execute({"ti": ti})
         return report
 
     return make_and_execute

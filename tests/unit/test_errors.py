@@ -113,7 +113,7 @@ def test_a_long_message_is_masked_at_once(filler: str) -> None:
     text = filler * (20_000 // len(filler)) + "&AccountKey=hunter2"
     started = time.perf_counter()
     masked = redact(text)
-    assert time.perf_counter() - started < 1
+    assert time.perf_counter() - started < 10, "quadratic, it takes minutes"
     assert "hunter2" not in masked
 
 

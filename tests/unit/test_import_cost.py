@@ -12,17 +12,22 @@ SDKS = ("boto3", "botocore", "google.cloud", "google.api_core", "google.auth", "
 
 # Airflow gives out its names when they are asked for: these are what a DAG file has loaded anyhow.
 AIRFLOW = (
-    "from airflow.providers.common.compat.sdk import DAG, AirflowSkipException, BaseOperator, Context, XComArg\n"
+    "from airflow.providers.common.compat.sdk import (\n"
+    "    DAG, AirflowSkipException, BaseOperator, BaseOperatorLink, Context, XComArg,\n"
+    ")\n"
     "from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS\n"
 )
 # All that a DAG file which names our operators loads besides. Each takes a millisecond or two of every parse,
 # so one more is a decision; what only execute needs is imported when it runs.
 LOADED_AT_PARSE = {
     "dpone_airflow",
+    "dpone_airflow.links",
+    "dpone_airflow.links.staged_files",
     "dpone_airflow.operators",
     "dpone_airflow.operators.cleanup",
     "dpone_airflow.operators.graph",
     "dpone_airflow.operators.stage",
+    "dpone_airflow.operators.verify",
     "dpone_airflow.staging",
     "dpone_airflow.staging.choices",
     "dpone_airflow.staging.policy",

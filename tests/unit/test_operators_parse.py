@@ -396,10 +396,12 @@ def test_all_that_an_author_would_template_is_templated() -> None:
         "conn_id",
         "run_id",
         "content_type",
+        "source_conn_id",
         "storage_options",
     }
     assert set(StagingCleanupOperator.template_fields) == {
         "manifest",
+        "manifest_uri",
         "base_uri",
         "run_id",
         "conn_id",

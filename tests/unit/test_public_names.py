@@ -15,6 +15,7 @@ PUBLIC = {
         "ObjectStorageObject",
         "ObjectStorageProvider",
         "ObjectStorageUri",
+        "RemoteFile",
         "S3ObjectStorageClient",
     ],
     "dpone_airflow.staging": [
@@ -24,10 +25,14 @@ PUBLIC = {
         "ObjectStorageStagingObject",
         "ObjectStorageStagingPlan",
         "ObjectStorageStagingService",
+        "StagedRun",
         "StagingWriter",
+        "VerifyReport",
+        "manifest_uri_of",
+        "resolve_manifest",
     ],
     "dpone_airflow.hooks": ["LocalObjectStorageHook", "ObjectStorageHook"],
-    "dpone_airflow.operators": ["ObjectStorageStageOperator", "StagingCleanupOperator"],
+    "dpone_airflow.operators": ["ObjectStorageStageOperator", "StagingCleanupOperator", "StagingVerifyOperator"],
 }
 
 

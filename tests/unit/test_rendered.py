@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpone_airflow.operators.rendered import rendered_files, rendered_manifests
+from dpone_airflow.operators.rendered import rendered_files
 from dpone_airflow.staging import ObjectStorageStagingManifest, ObjectStorageStagingPlan
+from dpone_airflow.staging.resolve import manifests_in
 from dpone_airflow.storage.errors import InvalidInputError, InvalidManifestError
 
 
@@ -83,19 +84,19 @@ def test_text_that_only_looks_like_a_list_is_one_glob(text: str) -> None:
 
 @pytest.mark.parametrize("nothing", [None, "None", "null", "", " None\n", [], "[]", [None], LazySequence(None)])
 def test_no_manifest_is_none(nothing: Any) -> None:
-    assert rendered_manifests(nothing) == []
+    assert manifests_in(nothing) == []
 
 
 def test_one_manifest_is_read_however_it_arrives(manifests: list[ObjectStorageStagingManifest]) -> None:
     data = manifests[0].to_dict()
     for value in (data, str(data), json.dumps(data), [data], str([data]), LazySequence(data, None)):
-        assert rendered_manifests(value) == manifests[:1]
+        assert manifests_in(value) == manifests[:1]
 
 
 def test_a_mapped_stage_gives_one_manifest_an_instance(manifests: list[ObjectStorageStagingManifest]) -> None:
     data = [manifest.to_dict() for manifest in manifests]
     for value in (data, str(data), json.dumps(data), LazySequence(*data), LazySequence(None, *data)):
-        assert rendered_manifests(value) == manifests
+        assert manifests_in(value) == manifests
 
 
 @pytest.mark.parametrize(
@@ -114,12 +115,12 @@ def test_a_mapped_stage_gives_one_manifest_an_instance(manifests: list[ObjectSto
 )
 def test_what_is_no_manifest_is_refused(value: Any, said: str) -> None:
     with pytest.raises(InvalidManifestError, match=said):
-        rendered_manifests(value)
+        manifests_in(value)
 
 
 def test_a_long_text_is_not_repeated_whole() -> None:
     with pytest.raises(InvalidManifestError) as refused:
-        rendered_manifests("x" * 10_000)
+        manifests_in("x" * 10_000)
     assert len(str(refused.value)) < 300
 
 

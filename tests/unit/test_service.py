@@ -394,7 +394,7 @@ def test_a_retry_never_tidies_away_the_runs_of_a_base_that_lies_in_its_prefix(
     before = stored()
     with pytest.raises(UnclaimedPrefixError, match="base of other runs"):
         service.stage_files(make_plan(), write("c.csv"))
-    assert stored() == before
+    assert stored() == sorted([*before, f"{EVIDENCE}/_run/failed.json"])
 
 
 def test_a_base_that_lies_in_anothers_run_is_seen_when_that_run_comes_second(
@@ -550,7 +550,7 @@ def test_a_file_that_changes_while_it_is_staged_is_an_error_and_no_object(
 
     with pytest.raises(SourceFileChangedError, match=r"a\.csv changed while it was staged"):
         ObjectStorageStagingService(client=client).stage_files(make_plan(), path, progress=SomebodyStillWrites)
-    assert stored() == [f"{EVIDENCE}/_run.json"]
+    assert stored() == [f"{EVIDENCE}/_run.json", f"{EVIDENCE}/_run/failed.json"]
 
 
 # Faults.
@@ -587,7 +587,8 @@ def test_an_object_that_vanishes_while_others_are_staged_is_found_out(
     service = ObjectStorageStagingService(client=SomebodyDeletes(root_dir=client.root_dir, max_concurrency=1))
     with pytest.raises(PrefixMismatchError, match=r"a\.csv is missing"):
         service.stage_files(make_plan(), [write("a.csv"), write("b.csv")])
-    assert stored() == [f"{EVIDENCE}/_run.json", f"{RUN}/b.csv"], "no manifest of what isn't there"
+    evidence = [f"{EVIDENCE}/_run.json", f"{EVIDENCE}/_run/failed.json"]
+    assert stored() == [*evidence, f"{RUN}/b.csv"], "no manifest of what isn't there"
 
 
 def test_deletes_that_are_refused_are_named(
@@ -704,8 +705,7 @@ def small_parts(
 ) -> ObjectStorageStagingService:
     """A service that sends what has more than 2,000 bytes in parts of 1,000."""
     if request.param == "the smallest are read ahead":
-        for module in ("service", "upload"):
-            monkeypatch.setattr(f"dpone_airflow.staging.{module}.SMALL_FILE_BYTES", 1500)
+        monkeypatch.setattr("dpone_airflow.staging.upload.SMALL_FILE_BYTES", 1500)
     in_parts = LocalObjectStorageClient(root_dir=client.root_dir, part_bytes=1000, max_concurrency=3)
     return ObjectStorageStagingService(client=in_parts, writer=writer)
 

@@ -1,0 +1,149 @@
+"""``@task.stage_files``: a function that extracts, and an operator that stages what it extracts, in one task.
+
+Both run on the same worker, so the disk is the same one. What a generator yields is uploaded while it
+goes on extracting.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import Context, DecoratedOperator, task_decorator_factory
+
+from dpone_airflow.operators.stage import ObjectStorageStageOperator
+from dpone_airflow.staging.choices import check_count
+from dpone_airflow.storage.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from dpone_airflow.staging.plan import ObjectStorageStagingPlan
+    from dpone_airflow.staging.service import StagedRun, StageOptions
+
+_STAGING_DIR = "staging_dir"
+
+
+class StageFilesDecoratedOperator(DecoratedOperator, ObjectStorageStageOperator):
+    """Stage the paths that a function returns or yields.
+
+    The function returns a path, a glob, a directory, or a list of them; or it is a generator of them. A
+    generator runs ahead of its uploads as far as ``max_pending_files`` and ``max_pending_bytes`` let it.
+    When an upload fails it is closed at its next ``yield``: its ``finally`` and ``with`` blocks run. When it
+    fails itself, nothing is recorded as staged, and the next try keeps what is there already.
+
+    A parameter ``staging_dir`` that the caller gives no value is given a fresh directory, as a text, which
+    is removed when everything is staged.
+
+    .. seealso:: ``docs/operators/stage_files.md``
+
+    :param python_callable: the function.
+    :param op_args: its positional arguments. (templated)
+    :param op_kwargs: its keyword arguments. (templated)
+    :param delete_local: whether a file is removed once it is staged.
+    :param max_pending_files: how many files may be yielded and not staged yet.
+    :param max_pending_bytes: and how many bytes; a file that is larger goes alone.
+    :param kwargs: what ``ObjectStorageStageOperator`` takes, but ``files``.
+    :raises InvalidInputError: at DAG parse, for an async function.
+    :raises InvalidOptionError: at DAG parse, as ``ObjectStorageStageOperator``, and for a bound below 1.
+    """
+
+    template_fields: Sequence[str] = (
+        *DecoratedOperator.template_fields,
+        *(name for name in ObjectStorageStageOperator.template_fields if name != "files"),
+    )
+    template_fields_renderers = {  # noqa: RUF012 - Airflow's own form
+        **DecoratedOperator.template_fields_renderers,
+        "storage_options": "json",
+    }
+    op_kwargs: Mapping[str, Any]
+    custom_operator_name = "@task.stage_files"
+
+    def __init__(
+        self,
+        *,
+        python_callable: Callable[..., Any],
+        op_args: Collection[Any] | None = None,
+        op_kwargs: Mapping[str, Any] | None = None,
+        delete_local: bool = False,
+        max_pending_files: int = 32,
+        max_pending_bytes: int = 1024**3,
+        **kwargs: Any,
+    ) -> None:
+        if inspect.iscoroutinefunction(python_callable) or inspect.isasyncgenfunction(python_callable):
+            raise InvalidInputError(
+                f"{python_callable.__name__} is async, and @task.stage_files takes a plain function or generator: "
+                "write def, and run asyncio inside of it."
+            )
+        check_count("max_pending_files", max_pending_files, at_least=1)
+        check_count("max_pending_bytes", max_pending_bytes, at_least=1)
+        self._gives_staging_dir = _wants_staging_dir(python_callable, op_args or (), op_kwargs or {})
+        if self._gives_staging_dir:  # Airflow checks now that every parameter has a value
+            op_kwargs = {**(op_kwargs or {}), _STAGING_DIR: None}
+        super().__init__(
+            python_callable=python_callable,
+            op_args=op_args,
+            op_kwargs=op_kwargs,
+            kwargs_to_upstream={"files": ()},
+            **kwargs,
+        )
+        self.delete_local = delete_local
+        self.max_pending_files = max_pending_files
+        self.max_pending_bytes = max_pending_bytes
+
+    def _stage(self, context: Context, plan: ObjectStorageStagingPlan) -> StagedRun:
+        with ExitStack() as until_staged:
+            if self._gives_staging_dir:
+                folder = until_staged.enter_context(TemporaryDirectory(prefix=f"{self.task_id[-40:]}-"))
+                self.op_kwargs = {**self.op_kwargs, _STAGING_DIR: folder}
+            return super()._stage(context, plan)
+
+    def _files_to_stage(self, context: Context) -> Any:
+        from airflow.providers.common.compat.sdk import determine_kwargs
+
+        given: Mapping[str, Any] = {**context, **self.op_kwargs}
+        found = self.python_callable(*self.op_args, **determine_kwargs(self.python_callable, self.op_args, given))
+        if isinstance(found, Iterator):
+            return self._as_they_come(found)
+        return self._with_remote_ones(found)
+
+    def _as_they_come(self, files: Iterator[Any]) -> Iterator[Any]:
+        try:
+            for item in files:
+                yield self._with_remote_ones(item)
+        finally:
+            if isinstance(files, Generator):
+                files.close()
+
+    def _stage_options(self) -> StageOptions:
+        from dpone_airflow.staging.backlog import Backlog
+
+        return {
+            **super()._stage_options(),
+            "delete_local": self.delete_local,
+            "backlog": Backlog(self.max_pending_files, self.max_pending_bytes),
+        }
+
+
+def stage_files_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> Any:
+    """Turn a function into a task that stages the files it returns or yields; ``@task.stage_files`` is this.
+
+    :param python_callable: the function.
+    :param kwargs: see ``StageFilesDecoratedOperator``.
+    """
+    return task_decorator_factory(
+        python_callable=python_callable,
+        decorated_operator_class=StageFilesDecoratedOperator,
+        **kwargs,
+    )
+
+
+def _wants_staging_dir(
+    python_callable: Callable[..., Any], op_args: Collection[Any], op_kwargs: Mapping[str, Any]
+) -> bool:
+    """Return whether the function has a parameter ``staging_dir`` that its caller leaves to us."""
+    parameters = inspect.signature(python_callable).parameters
+    if _STAGING_DIR not in parameters or op_kwargs.get(_STAGING_DIR) is not None:
+        return False
+    return list(parameters).index(_STAGING_DIR) >= len(op_args)

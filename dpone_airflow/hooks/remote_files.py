@@ -1,0 +1,95 @@
+"""Files that lie in another store or on another host, found through Airflow's own filesystems.
+
+An ``ObjectStoragePath`` brings its connection; a URI is given one. What is found is opened where it
+lies when its turn comes.
+https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/objectstorage.html
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, BinaryIO, cast
+
+from dpone_airflow.storage.errors import InvalidInputError, NoFilesMatchedError, SourceFileError, redact
+from dpone_airflow.storage.remote_file import RemoteFile
+
+# In a URI, a ? begins the query.
+_MAGIC = frozenset("*[")
+
+
+def is_remote(item: Any) -> bool:
+    """Return whether an entry of ``files`` is an ``ObjectStoragePath`` or a URI."""
+    if isinstance(item, str):
+        return "://" in item
+    return hasattr(item, "fs") and hasattr(item, "protocol")
+
+
+def remote_files(item: Any, source_conn_id: str | None) -> Iterator[RemoteFile]:
+    """Yield the files that a URI or an ``ObjectStoragePath`` stands for: one, those of a directory, or of a glob.
+
+    Names are made as those of local files: a file keeps its base name, a directory its tree.
+
+    :param source_conn_id: the connection of a URI; an ``ObjectStoragePath`` has its own.
+    :raises InvalidInputError: if Airflow has no filesystem for the URI, or its connection doesn't fit.
+    :raises SourceFileError: if there is nothing, or it can't be listed.
+    """
+    shown = str(item)
+    filesystem, path = _filesystem(item, source_conn_id)
+    try:
+        found = sorted(_found(filesystem, path), key=lambda pair: pair[0])
+    except OSError as error:
+        raise SourceFileError(f"{shown} can't be listed: {_reason(error)}.") from error
+    if not found:
+        raise NoFilesMatchedError(f"No file to stage: {shown} has none.")
+    for name, info in found:
+        yield RemoteFile(
+            file_name=name,
+            size_bytes=info["size"] if isinstance(info.get("size"), int) else None,
+            open=partial(_open, filesystem, info["name"]),
+            shown=shown if len(found) == 1 else f"{shown} ({name})",
+        )
+
+
+def _filesystem(item: Any, source_conn_id: str | None) -> tuple[Any, str]:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    try:
+        given = ObjectStoragePath(item, conn_id=source_conn_id) if isinstance(item, str) else item
+        return given.fs, given.path
+    except (ValueError, ImportError) as error:
+        raise InvalidInputError(
+            f"{redact(str(item))} can't be read: {redact(str(error))}. Airflow reads it through the provider of its "
+            "scheme and fsspec's package for it; the connection goes into source_conn_id."
+        ) from error
+
+
+def _found(filesystem: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each file with its name below ``path``."""
+    if _MAGIC & set(path):
+        root = posixpath.dirname(path[: min(path.find(sign) for sign in _MAGIC if sign in path)])
+        matches = filesystem.glob(path, detail=True).values()
+    else:
+        info = filesystem.info(path)
+        if info["type"] == "file":
+            yield posixpath.basename(path.rstrip("/")), info
+            return
+        root, matches = path, [info]
+    for match in matches:
+        inside = [match] if match["type"] == "file" else filesystem.find(match["name"], detail=True).values()
+        for info in inside:
+            yield posixpath.relpath(_stripped(filesystem, info["name"]), _stripped(filesystem, root) or "."), info
+
+
+def _stripped(filesystem: Any, path: str) -> str:
+    """Return a path as all of a filesystem's answers have it: without protocol and outer slashes."""
+    return cast("str", filesystem._strip_protocol(path)).strip("/")
+
+
+def _open(filesystem: Any, path: str) -> BinaryIO:
+    return cast("BinaryIO", filesystem.open(path, mode="rb"))
+
+
+def _reason(error: OSError) -> str:
+    return "it isn't there" if isinstance(error, FileNotFoundError) else redact(str(error)) or type(error).__name__

@@ -1,0 +1,147 @@
+"""Files that lie on an SFTP server or in another store are streamed into the run prefix."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dpone_airflow.hooks.remote_files import remote_files
+from dpone_airflow.staging import ObjectStorageStagingManifest
+from dpone_airflow.storage.errors import InvalidInputError, NoFilesMatchedError, SourceFileError
+from local_servers import Azurite, FakeGcsServer
+from local_servers.in_process_airflow import run_dag
+from tests.dags.conftest import RunDag
+from tests.sftp_server import SftpServer, sftp_server
+
+EXAMPLES = Path(__file__).parents[2] / "example_dags"
+MIB = 1024 * 1024
+# Read when gcsfs is imported: it would ask by gRPC what kind a bucket is, which no server here answers.
+os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SftpServer]:
+    """One for all tests: Airflow keeps the filesystem of a connection as long as its process lives."""
+    root = tmp_path_factory.mktemp("sftp")
+    orders = root / "exports" / "orders"
+    (orders / "dt=1").mkdir(parents=True)
+    (orders / "a.csv").write_text("a")
+    (orders / "b.csv").write_bytes(os.urandom(18 * MIB))
+    (orders / "empty.csv").write_text("")
+    (orders / "note.txt").write_text("no order")
+    (orders / "dt=1" / "a.csv").write_text("a of the first")
+    with sftp_server(root) as running:
+        yield running
+
+
+@pytest.fixture
+def sftp(server: SftpServer, monkeypatch: pytest.MonkeyPatch) -> SftpServer:
+    monkeypatch.setenv("AIRFLOW_CONN_PARTNER_SFTP", server.airflow_connection())
+    return server
+
+
+def staged(xcom: dict[str, Any]) -> dict[str, tuple[int, str]]:
+    manifest = ObjectStorageStagingManifest.from_dict(xcom)
+    return {item.file_name: (item.size_bytes, item.sha256) for item in manifest.objects}
+
+
+def of(path: Path) -> tuple[int, str]:
+    return path.stat().st_size, sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.usefixtures("emulator")
+def test_the_example(dag_file: Any, sftp: SftpServer) -> None:
+    result = run_dag(dag_file((EXAMPLES / "example_remote.py").read_text()).dag)
+    assert result.state == "success"
+    orders = sftp.root / "exports" / "orders"
+    assert staged(result.xcoms["stage"]) == {name: of(orders / name) for name in ("a.csv", "b.csv", "empty.csv")}
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        ("sftp:///exports/orders/a.csv", ["a.csv"]),
+        ("sftp:///exports/orders", ["a.csv", "b.csv", "dt=1/a.csv", "empty.csv", "note.txt"]),
+        ("sftp:///exports/orders/", ["a.csv", "b.csv", "dt=1/a.csv", "empty.csv", "note.txt"]),
+        ("sftp:///exports/*/dt=*", ["orders/dt=1/a.csv"]),
+        ("sftp:///exports/orders/[ab].csv", ["a.csv", "b.csv"]),
+    ],
+)
+def test_names_are_those_that_local_files_would_have(sftp: SftpServer, files: str, names: list[str]) -> None:
+    found = list(remote_files(files, "partner_sftp"))
+    assert [file.file_name for file in found] == names
+    for file in found:
+        with file.open() as stream:
+            assert len(stream.read()) == file.size_bytes
+
+
+@pytest.mark.parametrize(
+    ("files", "error", "message"),
+    [
+        ("sftp:///exports/orders/none.csv", SourceFileError, "none.csv can't be listed: it isn't there"),
+        ("sftp:///exports/orders/*.json", NoFilesMatchedError, r"\*.json has none"),
+        ("smoke://host/file", InvalidInputError, "smoke://host/file can't be read.*source_conn_id"),
+    ],
+)
+def test_what_can_not_be_found_is_named(sftp: SftpServer, files: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        list(remote_files(files, "partner_sftp"))
+
+
+def test_a_path_and_a_local_file_go_together(run: RunDag, sftp: SftpServer) -> None:
+    result = run(
+        """
+        from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+        @task.stage_files(
+            base_uri="s3://landing/orders", dataset="shop", table="orders", file_format="csv", conn_id="emulator"
+        )
+        def extract():
+            yield FILES + "/c.csv"
+            yield ObjectStoragePath("sftp://partner_sftp@/exports/orders/a.csv")
+
+        extract()
+        stage_task(task_id="stage", files=[
+            FILES + "/c.csv", ObjectStoragePath("sftp:///exports/orders/a.csv", conn_id="partner_sftp"),
+        ])
+        """
+    )
+    assert result.state == "success"
+    for task in ("extract", "stage"):
+        assert list(staged(result.xcoms[task])) == ["c.csv", "a.csv"]
+
+
+@pytest.mark.parametrize("kind", [FakeGcsServer, Azurite])
+def test_from_another_store(run: RunDag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any) -> None:
+    from dpone_airflow.hooks import ObjectStorageHook
+    from dpone_airflow.storage import ObjectStorageUri
+
+    scheme, conn_id = {FakeGcsServer: ("gs", "source_gcs"), Azurite: ("az", "source_azure")}[kind]
+    with kind.start(tmp_path / "server") as server:
+        server.create_bucket("exports")
+        connection = server.airflow_connection()
+        if scheme == "az":  # adlfs and WasbHook both read this one
+            text = f"AccountName={server.account};AccountKey={server.key};BlobEndpoint={server.endpoint}"
+            connection = {
+                "conn_type": "wasb",
+                "extra": {"connection_string": f"DefaultEndpointsProtocol=http;{text}"},
+            }
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        client = ObjectStorageHook(conn_id).get_client(f"{scheme}://exports/")
+        content = {"a.csv": b"a", "b.csv": os.urandom(17 * MIB)}
+        for name, data in content.items():
+            client.put_bytes(data, ObjectStorageUri.parse(f"{scheme}://exports/orders/{name}"))
+        from_there = {"gs": "gs://exports/orders/*.csv", "az": "abfs://exports/orders/*.csv"}[scheme]
+        result = run(f"stage_task(files={from_there!r}, source_conn_id={conn_id!r})")
+    assert result.state == "success"
+    assert staged(result.xcoms["stage"]) == {
+        name: (len(data), sha256(data).hexdigest()) for name, data in content.items()
+    }
