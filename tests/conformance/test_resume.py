@@ -131,7 +131,7 @@ def test_a_retry_sends_what_is_missing_and_has_the_manifest_of_a_clean_run(
         uri.key.removeprefix(base.child("_manifests/run-1").prefix)
         for uri in client.list_prefix(base.child("_manifests/run-1"))
     ]
-    assert sorted(records) == ["_run.json", "_run/manifest.json"], "a checkpoint is left"
+    assert sorted(records) == ["_run.json", "_run/failed.json", "_run/manifest.json"], "a checkpoint is left"
 
 
 def test_what_is_no_longer_the_same_is_sent_again(store: Store, base: ObjectStorageUri, tree: Path) -> None:
