@@ -161,13 +161,14 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
         return etag
 
     def _write_notes(self, uri: ObjectStorageUri, etag: str, notes: dict[str, Any]) -> Path:
-        for _ in range(_ATTEMPTS):
-            with suppress(FileNotFoundError, FileExistsError):  # a delete of the same key just removed the directory
-                path = self._own_dir(*self._metadata_place(uri)) / f"{etag}.json"
-                path.write_text(json.dumps(notes))
-                return path
-        place = str(self._metadata_dir(uri))
-        raise FileNotFoundError(errno.ENOENT, "its directory is deleted faster than it can be made", place)
+        path = self._notes(uri, etag)
+        text = json.dumps(notes)
+        try:
+            path.write_text(text)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return path
 
     @staticmethod
     def _taken(uri: ObjectStorageUri, target: Path) -> StorageError:
@@ -183,10 +184,8 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
 
     def _forget(self, uri: ObjectStorageUri, etag: str | None) -> None:
         """Drop the notes on a version that is gone, and only those: another may be on its way."""
-        notes = self._metadata_dir(uri)
-        (notes / f"{etag}.json").unlink(missing_ok=True)
-        with suppress(OSError):  # it holds the notes on another version: the usual end
-            notes.rmdir()
+        if etag is not None:
+            self._notes(uri, etag).unlink(missing_ok=True)
 
     def _download(self, uri: ObjectStorageUri, file: BinaryIO) -> ObjectStorageObject:
         with self._opened(uri) as source:
@@ -206,7 +205,7 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
         notes: dict[str, Any] = {}
         # No notes: the file was put there by hand, or was replaced since it was opened.
         with suppress(FileNotFoundError):
-            notes = json.loads((self._metadata_dir(uri) / f"{etag}.json").read_text())
+            notes = json.loads(self._notes(uri, etag).read_text())
         return ObjectStorageObject(
             uri, status.st_size, notes.get("sha256"), notes.get("content_type"), etag, notes.get("nonce")
         )
@@ -258,13 +257,13 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
         account = [_file_name(uri.account, uri)] if uri.account else []
         return self.root_dir.joinpath(uri.scheme, *account, _file_name(uri.bucket, uri))
 
-    def _metadata_dir(self, uri: ObjectStorageUri) -> Path:
-        return self.root_dir.joinpath(_OWN, *self._metadata_place(uri))
+    def _notes(self, uri: ObjectStorageUri, etag: str) -> Path:
+        """Return the file with what is known of one version besides its content.
 
-    @staticmethod
-    def _metadata_place(uri: ObjectStorageUri) -> tuple[str, str, str]:
+        All of them lie in a few folders: one folder an object costs the file system more than the object.
+        """
         digest = sha256(str(uri).encode()).hexdigest()
-        return "metadata", digest[:2], digest
+        return self.root_dir.joinpath(_OWN, "metadata", digest[:2], f"{digest}.{etag}.json")
 
     def _own_dir(self, *names: str) -> Path:
         directory = self.root_dir.joinpath(_OWN, *names)
