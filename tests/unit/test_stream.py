@@ -266,13 +266,17 @@ def test_a_stop_is_no_end_of_the_files(service: Any, store: Store, write: Any) -
     stop = threading.Event()
 
     def extract() -> Iterator[Path]:
-        yield write("a.csv")
+        path = write("a.csv")
+        yield path
+        while path.exists():  # until all that came is staged
+            time.sleep(0.01)
+        time.sleep(0.2)
         stop.set()
         yield write("b.csv")
         pytest.fail("was asked for more")
 
     with pytest.raises(StagingStoppedError, match="run it again"):
-        service.stage_files(PLAN, extract(), stop=stop)
+        service.stage_files(PLAN, extract(), stop=stop, delete_local=True)
     assert "manifest.json" not in [
         uri.key.rpartition("/")[2] for uri in store.list_prefix(ObjectStorageUri.parse("s3://lake/orders/_manifests"))
     ]
