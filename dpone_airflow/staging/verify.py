@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -179,6 +179,7 @@ def _read_back(
     The first failure, and whatever interrupts the caller, ends the others at the next bytes that come.
     """
     read: dict[str, ObjectStorageObject | None] = {}
+    failures: list[BaseException] = []
     waiting = iter(sorted(items, key=lambda item: -item.size_bytes))
     taking = threading.Lock()
     ended = threading.Event()
@@ -190,26 +191,34 @@ def _read_back(
             )
         progress.add_bytes(size_bytes)
 
+    def read_one(item: ObjectStorageStagingObject) -> None:
+        go_on(0)
+        try:
+            read[item.uri] = client.hash_object(ObjectStorageUri.parse(item.uri), on_read=go_on)
+        except ObjectNotFoundError:
+            read[item.uri] = None
+        progress.file_done()
+
     def work() -> None:
-        while True:
-            with taking:
-                item = next(waiting, None)
-            if item is None:
-                return
-            go_on(0)
-            try:
-                read[item.uri] = client.hash_object(ObjectStorageUri.parse(item.uri), on_read=go_on)
-            except ObjectNotFoundError:
-                read[item.uri] = None
-            progress.file_done()
+        try:
+            while True:
+                with taking:
+                    item = next(waiting, None)
+                if item is None:
+                    return
+                read_one(item)
+        except BaseException as error:  # noqa: BLE001 - raised below, in the caller's thread
+            failures.append(error)
+            ended.set()
 
     threads = min(client.max_concurrency, len(items))
     with ThreadPoolExecutor(threads, thread_name_prefix="dpone-verify") as pool:
         try:
-            for worker in as_completed([pool.submit(work) for _ in range(threads)]):
-                worker.result()
+            wait([pool.submit(work) for _ in range(threads)])
         finally:
             ended.set()
+    if failures:
+        raise failures[0]
     return read
 
 
