@@ -139,7 +139,10 @@ def test_an_extract_is_no_further_ahead_than_it_may_be(
             yield path
 
     def look() -> None:
-        time.sleep(0.6)
+        until = time.monotonic() + 20
+        while len(yielded) < 4 and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(0.3)  # for one more than there may be
         ahead.append(len(yielded))
         store.go.set()
 
