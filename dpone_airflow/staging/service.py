@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypedDict, Unpack
@@ -261,9 +261,8 @@ class ObjectStorageStagingService:
         # What another package's error says may hold anything.
         text = str(error) if isinstance(error, DponeAirflowError) else ""
         try:
-            with suppress(OSError):
-                run.evidence.write_failure({**call, "error": type(error).__name__, "message": text})
-        except StorageError as unwritten:
+            run.evidence.write_failure({**call, "error": type(error).__name__, "message": text})
+        except (StorageError, OSError) as unwritten:
             log.info("The evidence doesn't say that this try failed: %s", unwritten)
 
 

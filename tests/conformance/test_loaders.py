@@ -133,13 +133,7 @@ def duckdb_for(store: Store) -> Iterator[duckdb_engine.DuckDBPyConnection]:
         yield db
 
 
-def loaded_by_duckdb(staged: Staged, source: str) -> tuple[int, int]:
-    with duckdb_for(staged.store) as db:
-        db.execute(f"CREATE TABLE orders AS SELECT id, name FROM {source}")
-        return db.execute("SELECT count(*), sum(id)::BIGINT FROM orders").fetchone()  # type: ignore[return-value]
-
-
-@pytest.mark.parametrize(
+EVERY_FORMAT = pytest.mark.parametrize(
     ("file_format", "compression", "suffix"),
     [
         ("csv", "none", "csv"),
@@ -150,6 +144,15 @@ def loaded_by_duckdb(staged: Staged, source: str) -> tuple[int, int]:
         ("parquet", "snappy", "parquet"),
     ],
 )
+
+
+def loaded_by_duckdb(staged: Staged, source: str) -> tuple[int, int]:
+    with duckdb_for(staged.store) as db:
+        db.execute(f"CREATE TABLE orders AS SELECT id, name FROM {source}")
+        return db.execute("SELECT count(*), sum(id)::BIGINT FROM orders").fetchone()  # type: ignore[return-value]
+
+
+@EVERY_FORMAT
 def test_duckdb_loads_every_format(
     stage: Callable[..., Staged], file_format: str, compression: str, suffix: str
 ) -> None:
@@ -208,17 +211,7 @@ def loaded_by_clickhouse(staged: Staged, *sources: str) -> tuple[int, int]:
     return int(rows), int(total)
 
 
-@pytest.mark.parametrize(
-    ("file_format", "compression", "suffix"),
-    [
-        ("csv", "none", "csv"),
-        ("csv", "gzip", "csv.gz"),
-        ("csv", "gzip", "bin"),
-        ("tsv", "none", "tsv"),
-        ("jsonl", "none", "jsonl"),
-        ("parquet", "snappy", "parquet"),
-    ],
-)
+@EVERY_FORMAT
 def test_clickhouse_loads_every_format(
     stage: Callable[..., Staged], file_format: str, compression: str, suffix: str
 ) -> None:

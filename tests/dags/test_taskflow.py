@@ -142,6 +142,28 @@ def test_a_failing_extract_fails_its_task_and_its_cleanup_finds_what_was_staged(
     assert listed(emulator) == []
 
 
+def test_a_generator_that_somebody_else_holds_is_closed_when_staging_fails(run: RunDag, tmp_path: Path) -> None:
+    """Python closes one that nobody holds any more by itself."""
+    closed = tmp_path / "closed"
+    result = run(
+        f"""
+        held = []
+        def parts():
+            try:
+                yield {str(tmp_path / "missing.csv")!r}
+            finally:
+                Path({str(closed)!r}).touch()
+        @task.stage_files({_PLACE})
+        def extract():
+            held.append(parts())
+            return held[0]
+        extract()
+        """
+    )
+    assert result.tasks == {"extract": "failed"}
+    assert closed.exists()
+
+
 @pytest.mark.parametrize(("on_empty", "state"), [("skip", "skipped"), ("fail", "failed")])
 @pytest.mark.parametrize("body", ["return []", "return None", "yield from ()"])
 @pytest.mark.usefixtures("emulator")
