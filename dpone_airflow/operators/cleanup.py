@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, Context
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from dpone_airflow.operators.graph import check_graph, stage_behind
+from dpone_airflow.staging.choices import check_count
 from dpone_airflow.staging.policy import CleanupPolicy
 from dpone_airflow.storage.errors import DeleteIncompleteError, InvalidOptionError, StagingGraphError
 
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     from dpone_airflow.operators.cleanup_places import Manifest
     from dpone_airflow.operators.staging_xcom import StagingPlace
     from dpone_airflow.staging.cleanup import CleanupReport
+    from dpone_airflow.staging.deletion import DeletionLimits
+    from dpone_airflow.storage.client import ObjectStorageObject
 
-_LOGGED_LEFTOVERS = 100
+_LOGGED = 100
 
 
 class StagingCleanupOperator(BaseOperator):
@@ -48,7 +51,9 @@ class StagingCleanupOperator(BaseOperator):
     :param run_id: see ``base_uri``; made safe as the stage operator makes it. (templated)
     :param conn_id: by default the connection that the stage used. (templated)
     :param storage_options: by default those that the stage used. (templated)
-    :param dry_run: report what would be deleted, and delete nothing.
+    :param dry_run: report and log what would be deleted, and delete nothing.
+    :param max_objects: delete nothing if there are more objects than this; by default any number may go.
+    :param max_bytes: likewise for their size.
     :raises InvalidPlanError: at DAG parse, for an unknown policy.
     :raises StagingGraphError: at DAG parse, if it can't be known what to clean up or by which policy.
     """
@@ -69,8 +74,13 @@ class StagingCleanupOperator(BaseOperator):
         conn_id: str | None = None,
         storage_options: Mapping[str, Any] | None = None,
         dry_run: bool = False,
+        max_objects: int | None = None,
+        max_bytes: int | None = None,
         **kwargs: Any,
     ) -> None:
+        for name, limit in (("max_objects", max_objects), ("max_bytes", max_bytes)):
+            if limit is not None:
+                check_count(name, limit, at_least=0)
         stage = stage_behind(manifest)
         policy = _policy_of(stage, cleanup_policy, kwargs.get("task_id"))
         if (stage is not None or manifest_uri is not None) and (base_uri is None or run_id is None):
@@ -98,6 +108,8 @@ class StagingCleanupOperator(BaseOperator):
         self.conn_id = conn_id
         self.storage_options = storage_options
         self.dry_run = dry_run
+        self.max_objects = max_objects
+        self.max_bytes = max_bytes
         #: The stage task of this DAG whose output ``manifest`` is; None if it comes from elsewhere.
         self.stage_task_id = stage.task_id if stage is not None else None
 
@@ -133,6 +145,7 @@ class StagingCleanupOperator(BaseOperator):
             manifest; nothing was deleted.
         :raises StorageError: if the manifest's record can't be read; nothing was deleted.
         :raises ClaimError: if the run isn't the stage's own; nothing was deleted.
+        :raises DeletionLimitError: if there is more than ``max_objects`` or ``max_bytes``; nothing was deleted.
         :raises DeleteIncompleteError: naming what is left.
         """
         from dpone_airflow.operators.cleanup_places import places_to_clean_up
@@ -146,23 +159,44 @@ class StagingCleanupOperator(BaseOperator):
         if self.cleanup_policy == CleanupPolicy.RETAIN:
             reports = [CleanupReport(self.cleanup_policy, place.prefix, dry_run=self.dry_run) for place in places]
         else:
-            reports = [self._clean_up(context, place, bool(manifests)) for place in places]
+            reports = self._clean_up_all(context, places, bool(manifests))
         report = CleanupReport(
             self.cleanup_policy,
             reports[0].prefix if len(reports) == 1 else places[0].run_prefix if places else "",
             sum(report.deleted_objects for report in reports),
             sum(report.deleted_bytes for report in reports),
+            sum(report.hidden_objects for report in reports),
+            sum(report.hidden_bytes for report in reports),
             self.dry_run,
         )
+        self._log(report, [item for report in reports for item in report.objects])
+        return report.to_dict()
+
+    def _log(self, report: CleanupReport, objects: Sequence[ObjectStorageObject]) -> None:
+        if self.dry_run:
+            for item in objects[:_LOGGED]:
+                self.log.info("Would delete %s (%d bytes)", item.uri, item.size_bytes)
+            if len(objects) > _LOGGED:
+                self.log.info("Would delete %d more", len(objects) - _LOGGED)
+        prefix = report.prefix or "no prefix: the stage never came to say where it stages"
+        if report.hidden_objects:
+            self.log.info(
+                "Policy %s: %s %d objects, %d bytes, below %s; the bucket keeps their older versions",
+                report.cleanup_policy,
+                "would hide" if self.dry_run else "hid",
+                report.hidden_objects,
+                report.hidden_bytes,
+                prefix,
+            )
+            return
         self.log.info(
             "Policy %s: %s %d objects, %d bytes, below %s",
             report.cleanup_policy,
             "would delete" if self.dry_run else "deleted",
             report.deleted_objects,
             report.deleted_bytes,
-            report.prefix or "no prefix: the stage never came to say where it stages",
+            prefix,
         )
-        return report.to_dict()
 
     def _manifests(self) -> list[Manifest]:
         """Return what says which run it is. A record is read; nothing else can say whose it is."""
@@ -177,7 +211,22 @@ class StagingCleanupOperator(BaseOperator):
         hook = ObjectStorageHook(self.conn_id, self.storage_options, engine="sdk")
         return [read_manifest(str(item), hook) if isinstance(item, ObjectStorageUri) else item for item in given]
 
-    def _clean_up(self, context: Context, place: StagingPlace, was_staged: bool) -> CleanupReport:
+    def _clean_up_all(self, context: Context, places: Sequence[StagingPlace], was_staged: bool) -> list[CleanupReport]:
+        from dpone_airflow.staging.deletion import DeletionLimits
+
+        limits = DeletionLimits(self.max_objects, self.max_bytes)
+        if len(places) > 1 and not self.dry_run:  # the limits are those of all together
+            planned = [self._clean_up(context, place, was_staged, limits, dry_run=True) for place in places]
+            limits.check(
+                places[0].run_prefix,
+                sum(len(report.objects) for report in planned),
+                sum(item.size_bytes for report in planned for item in report.objects),
+            )
+        return [self._clean_up(context, place, was_staged, limits, dry_run=self.dry_run) for place in places]
+
+    def _clean_up(
+        self, context: Context, place: StagingPlace, was_staged: bool, limits: DeletionLimits, *, dry_run: bool
+    ) -> CleanupReport:
         from dpone_airflow.hooks.object_storage import ObjectStorageHook
         from dpone_airflow.operators.staging_xcom import actor_of, writer_of
         from dpone_airflow.staging.cleanup import clean_up_run
@@ -198,11 +247,12 @@ class StagingCleanupOperator(BaseOperator):
                 part=place.part,
                 staged_by=staged_by,
                 must_be_claimed=was_staged,
-                dry_run=self.dry_run,
+                limits=limits,
+                dry_run=dry_run,
                 by=actor_of(context),
             )
         except DeleteIncompleteError as error:
-            for uri, reason in list(error.left.items())[:_LOGGED_LEFTOVERS]:
+            for uri, reason in list(error.left.items())[:_LOGGED]:
                 self.log.error("Not deleted: %s (%s)", uri, reason)
             raise
 

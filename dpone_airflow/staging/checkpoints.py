@@ -21,6 +21,8 @@ from dpone_airflow.storage.uri import ObjectStorageUri
 log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 5.0
+# How often a stage says that it goes on though it has staged nothing new: one large file takes its time.
+ALIVE_EVERY_SECONDS = 600.0
 # A stage of a day writes some hundred checkpoints, not some ten thousand.
 _SHARE_OF_ELAPSED = 0.01
 
@@ -69,14 +71,22 @@ class Checkpoints:
 
     :param evidence: where they are recorded.
     :param every_seconds: the least time between two; it grows with the time that the stage takes.
+    :param alive_every_seconds: how long nothing may be recorded before the evidence is told that the stage goes on.
     """
 
     def __init__(
-        self, client: ObjectStorageClient, evidence: StagingEvidence, *, every_seconds: float = EVERY_SECONDS
+        self,
+        client: ObjectStorageClient,
+        evidence: StagingEvidence,
+        *,
+        every_seconds: float = EVERY_SECONDS,
+        alive_every_seconds: float = ALIVE_EVERY_SECONDS,
     ) -> None:
         self._client = client
         self._evidence = evidence
         self._every_seconds = every_seconds
+        self._alive_every_seconds = alive_every_seconds
+        self._alive: set[ObjectStorageUri] = set()
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._unrecorded: list[ObjectStorageStagingObject] = []
@@ -96,8 +106,8 @@ class Checkpoints:
         with self._lock:
             self._unrecorded.append(item)
 
-    def write_now(self) -> None:
-        """Record what isn't yet.
+    def write_now(self) -> bool:
+        """Record what isn't yet; return whether there was any.
 
         :raises StorageError: if the store doesn't take it.
         :raises OSError: if the local disk doesn't, where it is put together.
@@ -106,10 +116,11 @@ class Checkpoints:
             with self._lock:
                 batch = list(self._unrecorded)
             if not batch:
-                return
+                return False
             self._written.append(self._evidence.write_checkpoint(len(self._written) + 1, batch))
             with self._lock:  # only now: what couldn't be written is still to be recorded
                 del self._unrecorded[: len(batch)]
+        return True
 
     def take_the_place_of(
         self, manifest: ObjectStorageUri, known: Mapping[str, StagedBefore], prefix: ObjectStorageUri
@@ -125,7 +136,7 @@ class Checkpoints:
 
     def remove(self, others: Iterable[ObjectStorageUri] = ()) -> None:
         """Delete the checkpoints, and ``others``: the final manifest has taken their place."""
-        self._delete([*self._written, *others])
+        self._delete([*self._written, *self._alive, *others])
 
     def _delete(self, records: Sequence[ObjectStorageUri]) -> None:
         try:
@@ -152,11 +163,15 @@ class Checkpoints:
                 self.write_now()
 
     def _write_until_the_end(self) -> None:
-        began = time.monotonic()
+        began = seen_at = time.monotonic()
         pause = self._every_seconds
         while not self._ended.wait(pause):
             try:
-                self.write_now()
+                if self.write_now():
+                    seen_at = time.monotonic()
+                elif time.monotonic() - seen_at >= self._alive_every_seconds:
+                    self._alive.add(self._evidence.write_alive())
+                    seen_at = time.monotonic()
             except (StorageError, OSError) as failure:
                 self._failure = failure
                 return

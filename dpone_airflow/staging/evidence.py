@@ -4,6 +4,7 @@
 
     _run.json                       the claim of the whole run prefix, made before its first byte
     _run/staged-<nonce>-00001.json  what was staged while the stage went on, every few seconds
+    _run/alive.json                 that the stage goes on: it has nothing to record and isn't at its end
     _run/manifest.json              what was staged in the end
     _run/failed.json                how the last try ended that didn't stage everything
     _run/verify.json                what the last verify found
@@ -126,6 +127,7 @@ class StagingEvidence:
         self.folder = evidence_folder(base_uri, run_id, part)
         self.claim_uri = replace(self.folder, key=f"{self.folder.key}.json")
         self.manifest_uri = self.folder.child("manifest.json")
+        self.alive_uri = self.folder.child("alive.json")
         self.failure_uri = self.folder.child("failed.json")
         self.verify_uri = self.folder.child("verify.json")
         self.cleanup_uri = self.folder.child("cleanup.json")
@@ -229,6 +231,11 @@ class StagingEvidence:
         uri = self.folder.child(self._checkpoint_name.format(number))
         self._write_objects(uri, "checkpoint", {}, objects)
         return uri
+
+    def write_alive(self) -> ObjectStorageUri:
+        """Say that the stage goes on; return where. A sweep leaves alone what has a young record."""
+        self._write(self.alive_uri, {"kind": "alive"})
+        return self.alive_uri
 
     def find_staged(self) -> list[ObjectStorageUri]:
         """Return the records of what was staged: checkpoints and then the final manifest, as far as there are any.

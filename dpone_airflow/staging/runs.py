@@ -69,6 +69,7 @@ class RecordedPart:
     :param failure: why the last try failed, if no later one has staged everything.
     :param verify: what the last verify found.
     :param cleanup: what the last cleanup did.
+    :param claimed_policy: the cleanup policy of its claim, if the claim was read.
     :param manifest: the record that lists its objects.
     :param unreadable: its records that can't be read.
     """
@@ -95,6 +96,7 @@ class RecordedPart:
     failure: str | None = None
     verify: Mapping[str, Any] | None = None
     cleanup: Mapping[str, Any] | None = None
+    claimed_policy: str | None = None
     manifest: ObjectStorageUri | None = None
     unreadable: tuple[UnreadableRecord, ...] = ()
 
@@ -297,10 +299,26 @@ def read_runs(
     :raises InvalidPlanError: if it lies among evidence.
     :raises StorageError: if the store refuses the listing or fails.
     """
-    base = base_of(base_uri)
     places = find_records(client, base_uri, run_id)
+    return runs_at(client, base_uri, places, claims=run_id is not None, now=now)
+
+
+def runs_at(
+    client: ObjectStorageClient,
+    base_uri: str,
+    places: Mapping[str, Mapping[str | None, Place]],
+    *,
+    claims: bool,
+    now: datetime | None = None,
+) -> RecordedRuns:
+    """Return what is told of runs whose records ``find_records`` has found.
+
+    :param claims: whether every claim is read, or only where nothing else says who staged.
+    :raises StorageError: if the store fails.
+    """
+    base = base_of(base_uri)
     everywhere = [place for run in places.values() for place in run.values()]
-    heads = read_heads(client, [item for place in everywhere for item in _needed(place, claim=run_id is not None)])
+    heads = read_heads(client, [item for place in everywhere for item in _needed(place, claim=claims)])
     # Who staged is in the manifest too, but not without Airflow.
     heads |= read_heads(
         client,
@@ -406,6 +424,7 @@ def _part(name: str | None, own: _Read, whole: _Read | None) -> RecordedPart:
         failure=_failure(failure),
         verify=_outcome(verify),
         cleanup=_outcome(cleanup),
+        claimed_policy=_word(_mapping(claim.fields.get("plan")).get("cleanup_policy")) if claim else None,
         manifest=manifest.uri if manifest else None,
         unreadable=unreadable,
     )
@@ -425,7 +444,7 @@ def _state(
         good = verify.fields.get("outcome") == "verified"
         happened.append((verify.at, RunState.VERIFIED if good else RunState.VERIFY_FAILED))
     if cleanup:
-        clean = cleanup.fields.get("outcome") == "deleted"
+        clean = cleanup.fields.get("outcome") in ("deleted", "hidden")
         happened.append((cleanup.at, RunState.CLEANED if clean else RunState.CLEANUP_INCOMPLETE))
     state = RunState.STAGING
     latest = datetime.min.replace(tzinfo=UTC)
@@ -443,7 +462,7 @@ def _outcome(record: Record | None) -> dict[str, Any] | None:
     for name in ("outcome", "mode", "cleanup_policy"):
         if name in record.fields:
             found[name] = _word(record.fields[name])
-    for name in ("object_count", "read_bytes", "deleted_objects", "deleted_bytes"):
+    for name in ("object_count", "read_bytes", "deleted_objects", "deleted_bytes", "hidden_objects", "hidden_bytes"):
         if name in record.fields:
             found[name] = _count(record.fields[name])
     for name in ("missing", "extra", "changed", "left"):

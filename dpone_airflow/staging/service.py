@@ -17,6 +17,7 @@ from dpone_airflow.staging.checkpoints import Checkpoints, StagedBefore, staged_
 from dpone_airflow.staging.choices import ExactPrefix, IfExists, VerifyMode, check_choice
 from dpone_airflow.staging.cleanup import clean_up_run
 from dpone_airflow.staging.content_type import checked_content_type
+from dpone_airflow.staging.deletion import NO_LIMITS, DeletionLimits
 from dpone_airflow.staging.evidence import ClaimedRun, StagingWriter, claim_run, refuse_nested_base
 from dpone_airflow.staging.exact_prefix import check_staged, remove_strays, remove_vanished_parts
 from dpone_airflow.staging.file_staging import FileStaging, StagedFile
@@ -196,9 +197,16 @@ class ObjectStorageStagingService:
         """Compare the store with a manifest and record the outcome; takes and raises what ``verify_staged`` does."""
         return verify_staged(self._client, manifest, mode, by=self._by, stop=stop, progress=progress)
 
-    def cleanup(self, manifest: ObjectStorageStagingManifest) -> int:
+    def cleanup(
+        self, manifest: ObjectStorageStagingManifest, *, limits: DeletionLimits = NO_LIMITS, dry_run: bool = False
+    ) -> int:
         """Apply the manifest's policy to its own prefix, or its own part; return the objects deleted.
 
+        What a bucket that keeps versions only hides isn't counted: ``cleanup.clean_up_run`` reports it.
+
+        :param limits: how much may go at once.
+        :param dry_run: only look: return how many would be deleted.
+        :raises DeletionLimitError: if there is more than ``limits`` allow; nothing was deleted.
         :raises ClaimNotFoundError: if nobody claimed the prefix.
         :raises ClaimedByAnotherWriterError: if this service was given a writer, and another one staged it.
         :raises DeleteIncompleteError: naming what could not be deleted.
@@ -211,6 +219,8 @@ class ObjectStorageStagingService:
             policy=manifest.cleanup_policy,
             staged_by=self._given_writer,
             must_be_claimed=True,
+            limits=limits,
+            dry_run=dry_run,
             by=self._by,
         )
         return report.deleted_objects

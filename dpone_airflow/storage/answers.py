@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from dpone_airflow.storage.errors import (
     BucketNotFoundError,
     ChecksumMismatchError,
@@ -11,7 +13,8 @@ from dpone_airflow.storage.errors import (
     StorageError,
     redact,
 )
-from dpone_airflow.storage.uri import ObjectStorageUri
+from dpone_airflow.storage.permissions import missing_permission
+from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 
 _CHECKSUM_CODES = {
     "BadDigest",
@@ -23,15 +26,36 @@ _CHECKSUM_CODES = {
 _NO_BUCKET_CODES = {"NoSuchBucket", "ContainerNotFound"}
 _NO_OBJECT_CODES = {"NoSuchKey", "BlobNotFound"}
 _TAKEN_CODES = {"BlobAlreadyExists", "ConditionalRequestConflict", "PreconditionFailed"}
-_DENIED_CODES = {
+# Who asks isn't known, or isn't believed: what the identity may do has no part in it.
+_CREDENTIAL_CODES = {
+    "AuthenticationFailed",
+    "AuthorizationFailure",
     "ExpiredToken",
     "InvalidAccessKeyId",
+    "InvalidAuthenticationInfo",
     "InvalidToken",
     "NoCredentials",
-    "PermissionDeniedError",
     "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
     "UnauthenticatedError",
 }
+_CLOCK_CODES = {"RequestTimeTooSkewed", "RequestExpired"}
+# What the operating system says to the local emulator.
+_FILE_CODES = {"PermissionError"}
+_DENIED_CODES = (
+    _CREDENTIAL_CODES
+    | _CLOCK_CODES
+    | {
+        # A key of a batch that is refused has a code and no status.
+        "AccessDenied",
+        "AuthorizationPermissionMismatch",
+        "AuthorizationResourceTypeMismatch",
+        "InsufficientAccountPermissions",
+        "PermissionDeniedError",
+    }
+)
+# A store that may not delete says it with the same status as one that is told it must not.
+_HELD = re.compile(r"retention|\b(?:temporary|event-based|legal) hold|object lock|\bWORM\b|immutab", re.IGNORECASE)
 _BUSY_STATUSES = {408, 429, 500, 502, 503, 504}
 _BUSY_CODES = {
     # S3 and what speaks its protocol. A key of a batch has a code and no status.
@@ -66,9 +90,6 @@ _ADVICE: dict[type[StorageError], str] = {
     ChecksumMismatchError: "The bytes changed on their way and nothing was stored; run it again.",
     ObjectAlreadyExistsError: "Somebody else wrote it first.",
     ObjectNotFoundError: "Check the URI, and whether a cleanup has deleted it.",
-    StorageAccessDeniedError: (
-        "Check the credentials of the Airflow connection and the rights they have on this prefix."
-    ),
     StorageError: "If the store is up and reachable from this host, run it again.",
 }
 
@@ -92,7 +113,53 @@ def store_error(
     """
     kind = _classify(status, code, on_404)
     detail = ": ".join(part for part in (code, redact(message.strip())) if part).rstrip(".")
+    if kind is StorageAccessDeniedError:
+        permission = _permission(action, uri.provider, code, status, message)
+        advice = _advice_on_refusal(permission, code, message)
+        return StorageAccessDeniedError(
+            f"Could not {action} {uri}: {detail}. {advice}",
+            uri=str(uri),
+            status=status,
+            code=code,
+            permission=permission,
+        )
     return kind(f"Could not {action} {uri}: {detail}. {_ADVICE[kind]}", uri=str(uri), status=status, code=code)
+
+
+def key_reason(reason: str, provider: ObjectStorageProvider) -> str:
+    """Return why one key of a batch wasn't deleted, with the right that is missing, if that is why.
+
+    :param reason: the store's, its code or status first, as in ``AccessDenied: Access Denied``.
+    """
+    code, _, message = reason.partition(":")
+    status = int(code) if code.isdecimal() else None
+    if _classify(status, code, StorageError) is not StorageAccessDeniedError:
+        return reason
+    permission = _permission("delete", provider, code, status, message)
+    return f"{reason.rstrip('. ')}; it needs {permission}" if permission else reason
+
+
+def _permission(action: str, provider: ObjectStorageProvider, code: str, status: int | None, message: str) -> str:
+    """Return the right that is missing, or nothing if something else is wrong."""
+    is_something_else = code in _CREDENTIAL_CODES | _CLOCK_CODES | _FILE_CODES or status == 401 or _HELD.search(message)
+    return "" if is_something_else else missing_permission(action, provider, message)
+
+
+def _advice_on_refusal(permission: str, code: str, message: str) -> str:
+    if permission == "s3:GetObject":
+        return (
+            "The connection's identity needs s3:GetObject on it, and s3:ListBucket on the bucket, or S3 says the same "
+            "of what isn't there: grant them, or take away what denies them."
+        )
+    if permission:
+        return f"The connection's identity needs {permission} on it: grant that, or take away what denies it."
+    if code in _CLOCK_CODES:
+        return "Set this host's clock: the store takes no request from so far off its own time."
+    if code in _FILE_CODES:
+        return "Give the user that this process runs as the right to do so in the emulator's directory."
+    if _HELD.search(message):
+        return "Take away the hold, the lock or the retention rule, or wait until it ends."
+    return "Check the credentials of the Airflow connection and the rights they have on this prefix."
 
 
 def may_pass(status: int | None, code: str) -> bool:

@@ -88,13 +88,16 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
         self.check(uri)
         with self._calling("look up", uri, on_404=ObjectNotFoundError):
             properties = self._blob(uri).get_blob_properties()
+        self._note_version(uri, properties.version_id)
         return _object(uri, properties)
 
     def get_bytes(self, uri: ObjectStorageUri, *, limit: int | None = None) -> bytes:
         self.check(uri)
         some = {} if limit is None else {"offset": 0, "length": limit}
         with self._calling("read", uri, on_404=ObjectNotFoundError):
-            content: bytes = self._blob(uri).download_blob(**some).readall()
+            stream = self._blob(uri).download_blob(**some)
+            content: bytes = stream.readall()
+        self._note_version(uri, stream.properties.version_id)
         return content
 
     def list_objects(self, prefix: ObjectStorageUri) -> Iterator[ObjectStorageObject]:
@@ -102,7 +105,21 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
         container = self._service.get_container_client(prefix.bucket)
         with self._calling("list", prefix):
             for blob in container.list_blobs(name_starts_with=prefix.prefix or None):
-                yield ObjectStorageObject(replace(prefix, key=blob.name), blob.size, etag=normalise_etag(blob.etag))
+                yield ObjectStorageObject(
+                    replace(prefix, key=blob.name),
+                    blob.size,
+                    etag=normalise_etag(blob.etag),
+                    modified=blob.last_modified,
+                )
+
+    def list_folders(self, prefix: ObjectStorageUri) -> list[str]:
+        from azure.storage.blob import BlobPrefix
+
+        self.check(prefix)
+        container = self._service.get_container_client(prefix.bucket)
+        with self._calling("list", prefix):
+            found = container.walk_blobs(name_starts_with=prefix.prefix or None, delimiter="/")
+            return [item.name[len(prefix.prefix) : -1] for item in found if isinstance(item, BlobPrefix)]
 
     def _put_small(self, target: UploadTarget, data: bytes, digest: str, only_if_absent: bool) -> str | None:
         with self._calling("write", target.uri):
@@ -217,4 +234,5 @@ def _object(uri: ObjectStorageUri, properties: Any) -> ObjectStorageObject:
         properties.content_settings.content_type,
         normalise_etag(properties.etag),
         (properties.metadata or {}).get("dpone_nonce"),
+        properties.last_modified,
     )

@@ -13,8 +13,10 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -64,6 +66,8 @@ class ObjectStorageObject:
     :param content_type: MIME type, when the call that returned this object tells it.
     :param etag: the store's own version mark without quotes; on GCS the generation.
     :param nonce: what its upload alone carried, when the call that returned this object tells it.
+    :param modified: when it was written, as that call tells it: a time, ISO 8601 text, or seconds
+        since 1970. Most listings are never asked for it, so it is read by ``modified_at``.
     """
 
     uri: ObjectStorageUri
@@ -72,6 +76,30 @@ class ObjectStorageObject:
     content_type: str | None = None
     etag: str | None = None
     nonce: str | None = field(default=None, compare=False)
+    modified: datetime | str | float | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def modified_at(self) -> datetime | None:
+        """When it was written, in UTC and by the store's clock, when the call that returned this object tells it."""
+        if self.modified is None or isinstance(self.modified, datetime):
+            return self.modified
+        if isinstance(self.modified, str):
+            return datetime.fromisoformat(self.modified).astimezone(UTC)
+        return datetime.fromtimestamp(self.modified, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedUpload:
+    """An upload in parts that was never finished: billed by some stores, and no object.
+
+    :param uri: where its object would be; of the emulator only the bucket is known.
+    :param upload_id: the store's name for it.
+    :param began_at: when it began, in UTC and by the store's clock.
+    """
+
+    uri: ObjectStorageUri
+    upload_id: str
+    began_at: datetime | None
 
 
 @runtime_checkable
@@ -162,16 +190,27 @@ class ObjectStorageClient(Protocol):
     def list_prefix(self, prefix: ObjectStorageUri) -> list[ObjectStorageUri]:
         """Return the URIs of every object below ``prefix``."""
 
+    def list_folders(self, prefix: ObjectStorageUri) -> list[str]:
+        """Return the names directly below ``prefix`` that hold objects, sorted."""
+
+    def keeps_versions(self, anywhere: ObjectStorageUri) -> bool | None:
+        """Return whether the bucket keeps an older version of what is deleted; None where that can't be known."""
+
     def delete_objects(self, uris: Sequence[ObjectStorageUri]) -> None:
         """Delete objects of one bucket, reading every key's result."""
 
     def delete_prefix(self, prefix: ObjectStorageUri) -> int:
         """Delete every object below ``prefix`` and prove it by a listing; return how many."""
 
-    def abort_uploads(self, prefix: ObjectStorageUri) -> int:
+    def list_uploads(self, prefix: ObjectStorageUri) -> list[UnfinishedUpload]:
+        """Return the uploads in parts below ``prefix`` that aren't finished, those under way included."""
+
+    def abort_uploads(self, prefix: ObjectStorageUri, *, begun_before: datetime | None = None) -> int:
         """Abort uploads in parts below ``prefix`` that were never finished; return how many.
 
         Only for a prefix below which nobody uploads now: an upload under way is aborted as well.
+
+        :param begun_before: only those that are older, by the store's clock.
         """
 
 
@@ -210,6 +249,7 @@ class BaseObjectStorageClient(ABC):
         self.storage_options: dict[str, Any] = {}
         self._store_check = store_check
         self._uploader = uploader
+        self._noted_versions: dict[str, bool] = {}
         self._nonces = map(f"{uuid4().hex}-{{}}".format, count())
         self._lanes = Lanes(self.max_concurrency, part_bytes * _PARTS_IN_MEMORY)
         self._deleter = Deleter(
@@ -422,14 +462,36 @@ class BaseObjectStorageClient(ABC):
             raise delete_incomplete({str(uri): "still listed after its delete" for uri in remaining})
         return len(uris)
 
-    def abort_uploads(self, prefix: ObjectStorageUri) -> int:
-        """Return 0: what a killed upload leaves in this store never shows, and expires by itself.
+    def keeps_versions(self, anywhere: ObjectStorageUri) -> bool | None:
+        self.check(anywhere)
+        return self._noted_versions.get(anywhere.bucket)
+
+    def _note_version(self, uri: ObjectStorageUri, version: str | None) -> None:
+        """Remember what an answer about an object says of its bucket: it names a version where versions are kept."""
+        # S3 calls the one version "null" that an object has while versioning is suspended.
+        self._noted_versions[uri.bucket] = version not in (None, "", "null")
+
+    def list_uploads(self, prefix: ObjectStorageUri) -> list[UnfinishedUpload]:
+        """Return none: what a killed upload leaves in this store never shows, and expires by itself.
 
         GCS keeps the session of a resumable upload for a week and lists none. Azure drops uncommitted
         blocks after a week, or with the next write of the same blob.
         """
         self.check(prefix)
-        return 0
+        return []
+
+    def abort_uploads(self, prefix: ObjectStorageUri, *, begun_before: datetime | None = None) -> int:
+        uploads = [
+            upload
+            for upload in self.list_uploads(prefix)
+            if begun_before is None or (upload.began_at is not None and upload.began_at < begun_before)
+        ]
+        with ThreadPoolExecutor(self.max_concurrency, thread_name_prefix="dpone-abort") as pool:
+            return sum(pool.map(self._abort, uploads))
+
+    def _abort(self, upload: UnfinishedUpload) -> bool:
+        """Abort one upload; return False if it is none any more."""
+        raise NotImplementedError(f"{type(self).__name__} lists no unfinished uploads")
 
     def check(self, uri: ObjectStorageUri) -> None:
         """Refuse a URI that this client can't serve."""
@@ -477,6 +539,9 @@ class BaseObjectStorageClient(ABC):
 
     @abstractmethod
     def list_objects(self, prefix: ObjectStorageUri) -> Iterator[ObjectStorageObject]: ...
+
+    @abstractmethod
+    def list_folders(self, prefix: ObjectStorageUri) -> list[str]: ...
 
     @abstractmethod
     def _delete_batch(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:

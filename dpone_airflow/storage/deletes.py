@@ -1,5 +1,8 @@
 """Deleting many objects: batches, several at once, and only those again that were refused.
 
+Where a store keeps real folders (Azure with a hierarchical namespace) it lists them as objects and
+deletes none that isn't empty, so a key that is the folder of others goes after them, the deepest first.
+
 A store answers 200 to a batch of which it refused every key, so each key's result is read. A store
 that is busy is left alone for a while, longer each time. One that takes no batch gets one request
 for each key.
@@ -10,12 +13,12 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import NamedTuple
 
-from dpone_airflow.storage.answers import may_pass
+from dpone_airflow.storage.answers import key_reason, may_pass
 from dpone_airflow.storage.errors import (
     BucketNotFoundError,
     DeleteIncompleteError,
@@ -77,11 +80,19 @@ class Deleter:
         :raises BucketNotFoundError: if there is no such bucket.
         """
         by_key = {uri.key: uri for uri in uris}
-        left = dict.fromkeys(by_key, Refusal("not asked yet", may_pass=True))
+        refused: dict[str, Refusal] = {}
+        for keys in inner_first(by_key):
+            refused |= self._delete_keys(uris[0], keys)
+        if refused:
+            raise delete_incomplete({str(by_key[key]): refusal.reason for key, refusal in refused.items()})
+
+    def _delete_keys(self, anywhere: ObjectStorageUri, keys: Sequence[str]) -> dict[str, Refusal]:
+        """Delete keys in any order; return those that are left."""
+        left = dict.fromkeys(keys, Refusal("not asked yet", may_pass=True))
         final: dict[str, Refusal] = {}
         threads = self._threads
         for wait in (*_WAITS, 0):
-            refused = self._round(uris[0], list(left), threads)
+            refused = self._round(anywhere, list(left), threads)
             final |= {key: new for key, new in refused.items() if not (new.may_pass or left[key].may_pass)}
             left = {key: new for key, new in refused.items() if key not in final}
             if not left:
@@ -90,8 +101,7 @@ class Deleter:
                 log.info("%d objects are still to be deleted from a store that is busy.", len(left))
                 self._sleep(wait * random.uniform(0.5, 1))  # noqa: S311 - no secret: it spreads the workers
                 threads = max(1, threads // 2)
-        if final or left:
-            raise delete_incomplete({str(by_key[key]): refusal.reason for key, refusal in (final | left).items()})
+        return final | left
 
     def _round(self, anywhere: ObjectStorageUri, keys: list[str], threads: int) -> dict[str, Refusal]:
         """Ask once for each key; return those refused."""
@@ -126,7 +136,10 @@ class Deleter:
             if error.status != 500:
                 self._takes_batches = False
             return None
-        return {key: Refusal(reason, _code_may_pass(reason)) for key, reason in answers.items()}
+        return {
+            key: Refusal(key_reason(reason, anywhere.provider), _code_may_pass(reason))
+            for key, reason in answers.items()
+        }
 
     def _ask_for_one(self, anywhere: ObjectStorageUri, key: str) -> dict[str, Refusal]:
         try:
@@ -145,6 +158,24 @@ def _refusal(error: StorageError) -> Refusal:
 def _code_may_pass(reason: str) -> bool:
     code = reason.partition(":")[0]
     return may_pass(int(code) if code.isdecimal() else None, code)
+
+
+def inner_first(keys: Collection[str]) -> list[list[str]]:
+    """Return the keys in groups: first those that are no other key's folder, then the folders, the deepest first."""
+    folders = {folder for key in keys for folder in _folders_above(key)}.intersection(keys)
+    if not folders:
+        return [list(keys)]
+    groups: dict[int, list[str]] = {}
+    for folder in folders:
+        groups.setdefault(folder.count("/"), []).append(folder)
+    return [[key for key in keys if key not in folders], *(groups[depth] for depth in sorted(groups, reverse=True))]
+
+
+def _folders_above(key: str) -> Iterator[str]:
+    end = key.rfind("/")
+    while end > 0:
+        yield key[:end]
+        end = key.rfind("/", 0, end)
 
 
 def narrow_prefix(prefix: ObjectStorageUri) -> ObjectStorageUri:

@@ -29,7 +29,9 @@
     │   ├── UnclaimedPrefixError
     │   ├── ClaimedByAnotherWriterError
     │   ├── ClaimNotFoundError
-    │   └── AlreadyStagedError                  if_exists="fail", and something is staged there
+    │   ├── AlreadyStagedError                  if_exists="fail", and something is staged there
+    │   └── RetainedRunError                    its claim says that it is to be kept
+    ├── DeletionLimitError                      more would be deleted than was allowed; nothing was
     ├── StagingStoppedError                     somebody asked the stage to stop
     ├── StagingGraphError                       a DAG in which a cleanup could hurt
     └── MissingExtraError (also ImportError)    an extra of this package isn't installed
@@ -123,7 +125,17 @@ class BucketNotFoundError(StorageError):
 
 
 class StorageAccessDeniedError(StorageError):
-    """The store didn't accept the credentials, or they lack a right."""
+    """The store didn't accept the credentials, or they lack a right.
+
+    :param permission: the right that is missing, by the provider's name for it; empty if that isn't known, or it is
+        something else that the store didn't accept.
+    """
+
+    def __init__(
+        self, message: str, *, uri: str = "", status: int | None = None, code: str = "", permission: str = ""
+    ) -> None:
+        super().__init__(message, uri=uri, status=status, code=code)
+        self.permission = permission
 
 
 class ObjectAlreadyExistsError(StorageError):
@@ -190,6 +202,14 @@ class ClaimNotFoundError(ClaimError):
 
 class AlreadyStagedError(ClaimError):
     """This writer has staged here before, and was told to fail if so."""
+
+
+class RetainedRunError(ClaimError):
+    """A run that is to be kept, by the policy that its stage had."""
+
+
+class DeletionLimitError(DponeAirflowError):
+    """More objects or bytes than a deletion was allowed; nothing was deleted."""
 
 
 class StagingStoppedError(DponeAirflowError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, BinaryIO
 
@@ -11,7 +12,7 @@ from dpone_airflow.storage.client import (
     BaseObjectStorageClient,
     ObjectStorageObject,
 )
-from dpone_airflow.storage.errors import MissingExtraError, ObjectNotFoundError
+from dpone_airflow.storage.errors import MissingExtraError, ObjectNotFoundError, StorageError
 from dpone_airflow.storage.etag import normalise_etag
 from dpone_airflow.storage.options import checked_options
 from dpone_airflow.storage.parts import DEFAULT_PART_BYTES
@@ -96,11 +97,37 @@ class GCSObjectStorageClient(BaseObjectStorageClient):
             for blob in self._gcs.list_blobs(
                 self._bucket(prefix),
                 prefix=prefix.prefix or None,
-                fields="items(name,size,generation),nextPageToken",
+                fields="items(name,size,generation,updated),nextPageToken",
             ):
                 yield ObjectStorageObject(
-                    replace(prefix, key=blob.name), blob.size, etag=normalise_etag(blob.generation)
+                    replace(prefix, key=blob.name),
+                    blob.size,
+                    etag=normalise_etag(blob.generation),
+                    modified=blob.updated,
                 )
+
+    def list_folders(self, prefix: ObjectStorageUri) -> list[str]:
+        self.check(prefix)
+        with self._calling("list", prefix):
+            listing = self._gcs.list_blobs(
+                self._bucket(prefix),
+                prefix=prefix.prefix or None,
+                delimiter="/",
+                fields="prefixes,items(name),nextPageToken",
+            )
+            for _ in listing:  # the folders come with the pages of the objects beside them
+                pass
+        return sorted(name[len(prefix.prefix) : -1] for name in listing.prefixes)
+
+    def keeps_versions(self, anywhere: ObjectStorageUri) -> bool | None:
+        self.check(anywhere)
+        bucket = self._bucket(anywhere)
+        if anywhere.bucket not in self._noted_versions:
+            # It needs storage.buckets.get, a right that staging does without.
+            with suppress(StorageError), self._calling("look up the versioning of", anywhere):
+                bucket.reload()
+                self._noted_versions[anywhere.bucket] = bool(bucket.versioning_enabled)
+        return self._noted_versions.get(anywhere.bucket)
 
     def _put_small(self, target: UploadTarget, data: bytes, digest: str, only_if_absent: bool) -> str | None:
         blob = self._new_blob(target)
@@ -195,4 +222,5 @@ def _object(uri: ObjectStorageUri, blob: Any) -> ObjectStorageObject:
         blob.content_type,
         normalise_etag(blob.generation),
         (blob.metadata or {}).get("dpone-nonce"),
+        blob.updated,
     )

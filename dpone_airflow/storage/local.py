@@ -21,8 +21,9 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,6 +33,7 @@ from dpone_airflow.storage.client import (
     DEFAULT_MAX_CONCURRENCY,
     BaseObjectStorageClient,
     ObjectStorageObject,
+    UnfinishedUpload,
 )
 from dpone_airflow.storage.errors import (
     InvalidOptionError,
@@ -109,7 +111,19 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
         folder = self._folder(prefix, prefix.prefix.split("/")[:-1])
         with self._calling("list", prefix):
             for key, status in _walk(folder, prefix.prefix):
-                yield ObjectStorageObject(replace(prefix, key=key), status.st_size, etag=_etag(status))
+                yield ObjectStorageObject(
+                    replace(prefix, key=key), status.st_size, etag=_etag(status), modified=status.st_mtime
+                )
+
+    def list_folders(self, prefix: ObjectStorageUri) -> list[str]:
+        folder = self._folder(prefix, prefix.prefix.split("/")[:-1])
+        with self._calling("list", prefix), suppress(FileNotFoundError, NotADirectoryError):
+            return sorted(_segment(entry) for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False))
+        return []
+
+    def keeps_versions(self, anywhere: ObjectStorageUri) -> bool | None:
+        self.check(anywhere)
+        return False
 
     def _put_small(self, target: UploadTarget, data: bytes, digest: str, only_if_absent: bool) -> str | None:
         def write(file: BinaryIO) -> str:
@@ -207,7 +221,13 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
         with suppress(FileNotFoundError):
             notes = json.loads(self._notes(uri, etag).read_text())
         return ObjectStorageObject(
-            uri, status.st_size, notes.get("sha256"), notes.get("content_type"), etag, notes.get("nonce")
+            uri,
+            status.st_size,
+            notes.get("sha256"),
+            notes.get("content_type"),
+            etag,
+            notes.get("nonce"),
+            status.st_mtime,
         )
 
     def _delete_batch(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
@@ -229,18 +249,25 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
             self._forget(uri, etag)
             self._delete_empty_folders(path.parent, self._bucket_dir(uri))
 
-    def abort_uploads(self, prefix: ObjectStorageUri) -> int:
-        """Remove what killed writers left below any prefix: an unfinished file doesn't say where it was to go."""
+    def list_uploads(self, prefix: ObjectStorageUri) -> list[UnfinishedUpload]:
+        """Return what killed writers left below any prefix: an unfinished file doesn't say where it was to go."""
         self.check(prefix)
-        removed = 0
-        with self._calling("remove unfinished writes for", prefix):
+        found = []
+        with self._calling("list unfinished writes for", prefix):
             for path in self.root_dir.joinpath(_OWN, "unfinished").glob("*"):
-                # Its writer holds the lock, and a process that is killed holds none.
-                with suppress(FileNotFoundError, BlockingIOError), path.open("r+b") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    path.unlink()
-                    removed += 1
-        return removed
+                with _unwritten(path) as file:
+                    if file is not None:
+                        began_at = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
+                        found.append(UnfinishedUpload(replace(prefix, key=""), path.name, began_at))
+        return found
+
+    def _abort(self, upload: UnfinishedUpload) -> bool:
+        path = self.root_dir.joinpath(_OWN, "unfinished", upload.upload_id)
+        with self._calling("remove an unfinished write for", upload.uri), _unwritten(path) as file:
+            if file is None:
+                return False
+            path.unlink()
+        return True
 
     @staticmethod
     def _delete_empty_folders(folder: Path, bucket: Path) -> None:
@@ -306,18 +333,31 @@ def _segment(entry: os.DirEntry[str]) -> str:
     :raises StorageError: for a name that nothing here gave it.
     """
     name = entry.name
+    if not name.isascii() and not _is_unicode(name):
+        raise StorageError(
+            f"{entry.path!r} was put into the local emulator by hand and stands for no key, for its name isn't valid "
+            "Unicode: rename it, or move it away."
+        )
     if not _ESCAPED.search(name):
         return name
     is_folder = entry.is_dir(follow_symlinks=False)
     if name == (_EMPTY_FOLDER if is_folder else _EMPTY_NAME):
         return ""
     segment = _ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), name)
-    if segment and _encoded(segment) == name:
+    if segment and "/" not in segment and _encoded(segment) == name:
         return segment
     raise StorageError(
         f"{entry.path} was put into the local emulator by hand and stands for no key: "
         f"name it {_encoded(name)!r}, or move it away."
     )
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # Python reads bytes that aren't text as halves of characters
+        return False
+    return True
 
 
 def _encoded(segment: str) -> str:
@@ -359,6 +399,21 @@ def _unfinished_in(directory: Path) -> Iterator[tuple[Path, BinaryIO]]:
             finally:
                 path.unlink(missing_ok=True)
     raise FileNotFoundError(errno.ENOENT, "its file is removed faster than it can be locked", str(path))
+
+
+@contextmanager
+def _unwritten(path: Path) -> Iterator[BinaryIO | None]:
+    """Hold a file that no process writes any more; None if one does, or if it is gone."""
+    with ExitStack() as held:
+        file: BinaryIO | None = None
+        # Its writer holds the lock, and a process that is killed holds none.
+        with suppress(FileNotFoundError, BlockingIOError):
+            opened = held.enter_context(path.open("r+b"))
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Its writer may have given it its own name, or another sweep removed it, since it was opened.
+            if os.path.samestat(os.fstat(opened.fileno()), os.stat(path)):
+                file = opened
+        yield file
 
 
 def _move(unfinished: Path, target: Path, only_if_absent: bool) -> None:

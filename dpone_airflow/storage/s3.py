@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
@@ -14,8 +13,9 @@ from dpone_airflow.storage.client import (
     DEFAULT_MAX_CONCURRENCY,
     BaseObjectStorageClient,
     ObjectStorageObject,
+    UnfinishedUpload,
 )
-from dpone_airflow.storage.errors import MissingExtraError, ObjectNotFoundError
+from dpone_airflow.storage.errors import MissingExtraError, ObjectNotFoundError, StorageError
 from dpone_airflow.storage.etag import normalise_etag
 from dpone_airflow.storage.options import checked_options
 from dpone_airflow.storage.parts import DEFAULT_PART_BYTES, send_parts
@@ -79,22 +79,34 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
         self.check(uri)
         with self._calling("look up", uri, on_404=ObjectNotFoundError):
             answer = self._call("head_object", Bucket=uri.bucket, Key=uri.key)
+        self._note_version(uri, answer.get("VersionId"))
         return _object(uri, answer)
 
     def get_bytes(self, uri: ObjectStorageUri, *, limit: int | None = None) -> bytes:
         self.check(uri)
         some = {} if limit is None else {"Range": f"bytes=0-{limit - 1}"}
         with self._calling("read", uri, on_404=ObjectNotFoundError):
-            content: bytes = self._call("get_object", Bucket=uri.bucket, Key=uri.key, **some)["Body"].read()
+            answer = self._call("get_object", Bucket=uri.bucket, Key=uri.key, **some)
+            content: bytes = answer["Body"].read()
+        self._note_version(uri, answer.get("VersionId"))
         return content
 
     def list_objects(self, prefix: ObjectStorageUri) -> Iterator[ObjectStorageObject]:
         self.check(prefix)
         arguments = self._arguments("list_objects_v2", {"Bucket": prefix.bucket, "Prefix": prefix.prefix})
         with self._calling("list", prefix):
-            for key, size_bytes, etag in listed_objects(self._s3, arguments):
+            for key, size_bytes, etag, modified in listed_objects(self._s3, arguments):
                 uri = ObjectStorageUri(prefix.provider, prefix.bucket, key)
-                yield ObjectStorageObject(uri, size_bytes, etag=normalise_etag(etag))
+                yield ObjectStorageObject(uri, size_bytes, etag=normalise_etag(etag), modified=modified)
+
+    def list_folders(self, prefix: ObjectStorageUri) -> list[str]:
+        self.check(prefix)
+        operation = "list_objects_v2"
+        arguments = {"Bucket": prefix.bucket, "Prefix": prefix.prefix, "Delimiter": "/"}
+        with self._calling("list", prefix):
+            pages = self._s3.get_paginator(operation).paginate(**self._arguments(operation, arguments))
+            below = len(prefix.prefix)
+            return [item["Prefix"][below:-1] for page in pages for item in page.get("CommonPrefixes", ())]
 
     def _put_small(self, target: UploadTarget, data: bytes, digest: str, only_if_absent: bool) -> str | None:
         arguments = _headers(target) | {"Body": data}
@@ -155,28 +167,35 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
         with self._calling("delete", uri):
             self._call("delete_object", Bucket=uri.bucket, Key=uri.key)
 
-    def abort_uploads(self, prefix: ObjectStorageUri) -> int:
+    def keeps_versions(self, anywhere: ObjectStorageUri) -> bool | None:
+        noted = super().keeps_versions(anywhere)
+        if noted is None:
+            # A right that staging doesn't need; an answer about an object of the bucket says it too.
+            with suppress(StorageError), self._calling("look up the versioning of", anywhere):
+                noted = self._call("get_bucket_versioning", Bucket=anywhere.bucket).get("Status") == "Enabled"
+        return noted
+
+    def list_uploads(self, prefix: ObjectStorageUri) -> list[UnfinishedUpload]:
         self.check(prefix)
         operation = "list_multipart_uploads"
         arguments = self._arguments(operation, {"Bucket": prefix.bucket, "Prefix": prefix.prefix})
         with self._calling("list the unfinished uploads below", prefix):
-            uploads = [
-                (item["Key"], item["UploadId"])
+            return [
+                UnfinishedUpload(replace(prefix, key=item["Key"]), item["UploadId"], item.get("Initiated"))
                 for page in self._s3.get_paginator(operation).paginate(**arguments)
                 for item in page.get("Uploads", ())
                 # What a store lists besides isn't ours to abort.
                 if item["Key"].startswith(prefix.prefix)
             ]
 
-        def abort(upload: tuple[str, str]) -> None:
-            uri = replace(prefix, key=upload[0])
-            # Whoever began it may have finished or aborted it since it was listed.
-            with suppress(ObjectNotFoundError), self._calling("abort an upload of", uri, on_404=ObjectNotFoundError):
-                self._call("abort_multipart_upload", Bucket=uri.bucket, Key=uri.key, UploadId=upload[1])
-
-        with ThreadPoolExecutor(self.max_concurrency, thread_name_prefix="dpone-abort") as pool:
-            list(pool.map(abort, uploads))
-        return len(uploads)
+    def _abort(self, upload: UnfinishedUpload) -> bool:
+        uri = upload.uri
+        try:
+            with self._calling("abort an upload of", uri, on_404=ObjectNotFoundError):
+                self._call("abort_multipart_upload", Bucket=uri.bucket, Key=uri.key, UploadId=upload.upload_id)
+        except ObjectNotFoundError:  # whoever began it has finished or aborted it since it was listed
+            return False
+        return True
 
     def _call(self, operation: str, **arguments: Any) -> Any:
         return getattr(self._s3, operation)(**self._arguments(operation, arguments))
@@ -223,4 +242,5 @@ def _object(uri: ObjectStorageUri, answer: Mapping[str, Any]) -> ObjectStorageOb
         answer.get("ContentType"),
         normalise_etag(answer.get("ETag")),
         answer.get("Metadata", {}).get("dpone-nonce"),
+        answer.get("LastModified"),
     )

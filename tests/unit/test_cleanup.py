@@ -87,6 +87,8 @@ def test_a_dry_run_says_what_would_go_and_deletes_nothing(client: LocalObjectSto
         "prefix": f"{RUN}/",
         "deleted_objects": 3,
         "deleted_bytes": 6,
+        "hidden_objects": 0,
+        "hidden_bytes": 0,
         "dry_run": True,
     }
     assert stored() == before

@@ -73,6 +73,8 @@ def test_another_dags_run_is_deleted_by_its_place(clean_up: Any, stored: Stored,
         "prefix": "s3://lake/staging/run-1/",
         "deleted_objects": 2,
         "deleted_bytes": 3,
+        "hidden_objects": 0,
+        "hidden_bytes": 0,
         "dry_run": False,
     }
     assert objects(stored) == ["s3://lake/staging/run-10/a.csv", "s3://lake/staging/run-10/b.csv"]

@@ -7,7 +7,8 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote, quote_plus, urlsplit
 from xml.sax.saxutils import escape
 
@@ -19,7 +20,7 @@ from botocore.parsers import ResponseParserError
 
 from dpone_airflow.storage import ObjectStorageUri, S3ObjectStorageClient
 from dpone_airflow.storage.errors import BucketNotFoundError, StorageError
-from dpone_airflow.storage.s3_listing import Listed, _take_objects, listed_objects
+from dpone_airflow.storage.s3_listing import _take_objects, listed_objects
 from tests.recorder import Answer, Recorded, Recorder, recording
 
 # One for all, since it reads botocore's models once.
@@ -100,13 +101,19 @@ def query(request: Recorded) -> dict[str, list[str]]:
     return parse_qs(urlsplit(request.path).query, keep_blank_values=True)
 
 
-def listed(client: Any, **arguments: Any) -> list[Listed]:
-    return list(listed_objects(client, {"Bucket": "lake", "Prefix": "run/"} | arguments))
+class Undated(NamedTuple):
+    key: str
+    size_bytes: int
+    etag: str | None
 
 
-def as_boto3_lists(client: Any) -> list[Listed]:
+def listed(client: Any, **arguments: Any) -> list[Undated]:
+    return [Undated(*item[:3]) for item in listed_objects(client, {"Bucket": "lake", "Prefix": "run/"} | arguments)]
+
+
+def as_boto3_lists(client: Any) -> list[Undated]:
     pages = client.get_paginator("list_objects_v2").paginate(Bucket="lake", Prefix="run/")
-    return [Listed(item["Key"], item["Size"], item.get("ETag")) for one in pages for item in one.get("Contents", ())]
+    return [Undated(item["Key"], item["Size"], item.get("ETag")) for one in pages for item in one.get("Contents", ())]
 
 
 def handlers(client: Any) -> list[Any]:
@@ -126,6 +133,13 @@ def test_key_size_and_etag_are_read(recorder: Recorder, client: Any) -> None:
         "prefix": ["run/"],
         "encoding-type": ["url"],
     }
+
+
+def test_the_time_is_that_of_boto3_when_it_is_asked_for(recorder: Recorder, client: Any) -> None:
+    recorder.answer = lambda _: page(entry("run/a.csv"))
+    (found,) = S3ObjectStorageClient(client).list_objects(ObjectStorageUri.parse("s3://lake/run"))
+    assert found.modified_at == datetime(2026, 11, 22, 10, tzinfo=UTC)
+    assert found.modified_at == client.list_objects_v2(Bucket="lake")["Contents"][0]["LastModified"]
 
 
 @pytest.mark.parametrize(

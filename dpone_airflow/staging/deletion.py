@@ -1,0 +1,118 @@
+"""The one way in which a run's objects are deleted: listed, within limits, under a claim, proven by a listing.
+
+Cleanup and sweep come here. Who may delete what is settled before: the caller has read the claim.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dpone_airflow.staging.choices import check_count
+from dpone_airflow.staging.evidence import StagingEvidence, refuse_nested_base
+from dpone_airflow.staging.stale_uploads import abort_stale_uploads
+from dpone_airflow.storage.client import ObjectStorageClient, ObjectStorageObject
+from dpone_airflow.storage.deletes import delete_incomplete
+from dpone_airflow.storage.errors import DeleteIncompleteError, DeletionLimitError, StorageError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DeletionLimits:
+    """How much one deletion may take; what is more is refused before the first delete.
+
+    :param max_objects: how many objects; None for any number.
+    :param max_bytes: how many bytes; None for any number.
+    :raises InvalidOptionError: for what isn't a whole number from 0.
+    """
+
+    max_objects: int | None = None
+    max_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_objects", "max_bytes"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name), at_least=0)
+
+    def check(self, prefix: str, objects: int, size_bytes: int) -> None:
+        """Refuse a deletion of more.
+
+        :raises DeletionLimitError: naming the limit and what there is.
+        """
+        for name, found in (("max_objects", objects), ("max_bytes", size_bytes)):
+            limit = getattr(self, name)
+            if limit is not None and found > limit:
+                raise DeletionLimitError(
+                    f"{prefix} holds {objects} objects of {size_bytes} bytes, and {name} is {limit}. Nothing was "
+                    f"deleted: look whether that is the right prefix, and raise {name} if it is."
+                )
+
+
+NO_LIMITS = DeletionLimits()
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """What was deleted, or would be.
+
+    :param objects: the objects that are gone, or would be.
+    :param hidden: True if the bucket keeps them as older versions, which are billed on.
+    """
+
+    objects: Sequence[ObjectStorageObject]
+    hidden: bool
+
+    def figures(self) -> dict[str, int]:
+        """Return how many objects and bytes were deleted, and how many the bucket keeps as older versions."""
+        count, size_bytes = len(self.objects), sum(item.size_bytes for item in self.objects)
+        gone, kept = ("hidden", "deleted") if self.hidden else ("deleted", "hidden")
+        return {f"{gone}_objects": count, f"{gone}_bytes": size_bytes, f"{kept}_objects": 0, f"{kept}_bytes": 0}
+
+
+def look_at(client: ObjectStorageClient, evidence: StagingEvidence, limits: DeletionLimits = NO_LIMITS) -> Deletion:
+    """Return what a deletion of the claimed prefix would take, and whether it would only be hidden.
+
+    :raises UnclaimedPrefixError: if the prefix is also the base of other runs.
+    :raises DeletionLimitError: if it holds more than ``limits`` allow.
+    """
+    found = list(client.list_objects(evidence.prefix))
+    refuse_nested_base(evidence.prefix, found)
+    limits.check(f"{evidence.prefix}/", len(found), sum(item.size_bytes for item in found))
+    return Deletion(found, hidden=bool(found) and bool(client.keeps_versions(evidence.prefix)))
+
+
+def delete_claimed(
+    client: ObjectStorageClient, evidence: StagingEvidence, planned: Deletion, record: Mapping[str, Any]
+) -> None:
+    """Delete what ``look_at`` has found, prove by a listing that nothing is left, and record it.
+
+    :param record: what the evidence says besides the outcome and the figures.
+    :raises DeleteIncompleteError: naming what is left; the evidence says it too.
+    """
+    # First, for an upload that is completed after the last listing would be an object nobody deletes.
+    abort_stale_uploads(client, evidence.prefix)
+    prefix = {"prefix": f"{evidence.prefix}/"}
+    try:
+        client.delete_objects([item.uri for item in planned.objects])
+        remaining = client.list_prefix(evidence.prefix)
+        if remaining:
+            raise delete_incomplete({str(uri): "listed after the delete" for uri in remaining})
+    except DeleteIncompleteError as error:
+        gone = Deletion([item for item in planned.objects if str(item.uri) not in error.left], planned.hidden)
+        try:
+            evidence.write_cleanup({"outcome": "incomplete", **record, **prefix, **gone.figures(), "left": error.left})
+        except StorageError as unwritten:
+            error.add_note(f"The evidence doesn't say so: {unwritten}")
+        raise
+    if planned.hidden:
+        log.warning(
+            "The bucket keeps versions: %d objects below %s/ are hidden by delete markers and billed until a lifecycle "
+            "rule removes their older versions.",
+            len(planned.objects),
+            evidence.prefix,
+        )
+    outcome = "hidden" if planned.hidden else "deleted"
+    evidence.write_cleanup({"outcome": outcome, **record, **prefix, **planned.figures()})
