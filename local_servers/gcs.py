@@ -35,8 +35,9 @@ class FakeGcsServer:
         *,
         external_url: str | None = None,
         log_path: Path | None = None,
+        in_memory: bool = False,
     ) -> Iterator[Self]:
-        """Run it with its data and its log under ``directory``.
+        """Run it with its data and its log under ``directory``; only in memory it keeps versions.
 
         The server hands out addresses of itself, such as that of a resumable upload. With a proxy
         in front give the proxy's address as ``external_url``, or clients go round it.
@@ -50,7 +51,7 @@ class FakeGcsServer:
                 *("-scheme", "http"),
                 *("-host", "127.0.0.1"),
                 *("-port", str(port)),
-                *("-backend", "filesystem"),
+                *("-backend", "memory" if in_memory else "filesystem"),
                 *("-filesystem-root", home),
                 *("-external-url", external_url),
                 *("-public-host", urlsplit(external_url).netloc),

@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, ClassVar, Protocol, cast, runtime_checkable
 from uuid import uuid4
 
 from dpone_airflow.storage.answers import may_pass, store_error
+from dpone_airflow.storage.bucket_settings import BucketSettings
 from dpone_airflow.storage.concurrency import checked_max_concurrency
 from dpone_airflow.storage.deletes import Deleter, delete_incomplete, narrow_prefix
 from dpone_airflow.storage.errors import (
@@ -81,8 +82,10 @@ class ObjectStorageObject:
     @property
     def modified_at(self) -> datetime | None:
         """When it was written, in UTC and by the store's clock, when the call that returned this object tells it."""
-        if self.modified is None or isinstance(self.modified, datetime):
-            return self.modified
+        if self.modified is None:
+            return None
+        if isinstance(self.modified, datetime):
+            return self.modified.astimezone(UTC)
         if isinstance(self.modified, str):
             return datetime.fromisoformat(self.modified).astimezone(UTC)
         return datetime.fromtimestamp(self.modified, UTC)
@@ -115,6 +118,14 @@ class ObjectStorageClient(Protocol):
     @property
     def engine(self) -> str:
         """The package that uploads, e.g. ``obstore``."""
+
+    @property
+    def engine_note(self) -> str:
+        """Why it is that package, where another might have been expected; else empty."""
+
+    @property
+    def one_by_one_because(self) -> str:
+        """Why objects were deleted one by one at last; empty if they went in batches, or none were."""
 
     @property
     def endpoint_url(self) -> str | None:
@@ -193,6 +204,18 @@ class ObjectStorageClient(Protocol):
     def list_folders(self, prefix: ObjectStorageUri) -> list[str]:
         """Return the names directly below ``prefix`` that hold objects, sorted."""
 
+    def bucket_settings(self, anywhere: ObjectStorageUri) -> BucketSettings:
+        """Return what the store says of a bucket: who may read it, what it keeps of deleted objects, its rules."""
+
+    def refuses_wrong_checksum(self, uri: ObjectStorageUri) -> bool | None:
+        """Write an object with the checksum of another one; return whether the store refused it.
+
+        None where the store is given no checksum at all.
+        """
+
+    def free_bytes(self) -> int | None:
+        """Return how much more this host's disk takes, where that is what holds the objects; else None."""
+
     def keeps_versions(self, anywhere: ObjectStorageUri) -> bool | None:
         """Return whether the bucket keeps an older version of what is deleted; None where that can't be known."""
 
@@ -249,6 +272,8 @@ class BaseObjectStorageClient(ABC):
         self.storage_options: dict[str, Any] = {}
         self._store_check = store_check
         self._uploader = uploader
+        #: Why the SDK uploads, where obstore might have.
+        self.engine_note = ""
         self._noted_versions: dict[str, bool] = {}
         self._nonces = map(f"{uuid4().hex}-{{}}".format, count())
         self._lanes = Lanes(self.max_concurrency, part_bytes * _PARTS_IN_MEMORY)
@@ -262,6 +287,10 @@ class BaseObjectStorageClient(ABC):
     @property
     def engine(self) -> str:
         return self.sdk if self._uploader is None else self._uploader.engine
+
+    @property
+    def one_by_one_because(self) -> str:
+        return self._deleter.one_by_one_because
 
     @property
     def endpoint_url(self) -> str | None:
@@ -348,7 +377,8 @@ class BaseObjectStorageClient(ABC):
         except NotThisUploaderError as error:
             if self._uploader is not None:
                 self._uploader = None
-                log.info("obstore can't honour %s, so the SDK uploads.", error)
+                self.engine_note = f"obstore can't honour {error}"
+                log.info("%s, so the SDK uploads.", self.engine_note)
             return by_sdk()
 
     def _ours_after_all(self, uri: ObjectStorageUri, nonce: str, failure: StorageError) -> str | None:
@@ -462,6 +492,21 @@ class BaseObjectStorageClient(ABC):
             raise delete_incomplete({str(uri): "still listed after its delete" for uri in remaining})
         return len(uris)
 
+    @abstractmethod
+    def bucket_settings(self, anywhere: ObjectStorageUri) -> BucketSettings: ...
+
+    def refuses_wrong_checksum(self, uri: ObjectStorageUri) -> bool | None:
+        self.check(uri)
+        data, digest = b"these bytes", hashlib.sha256(b"other bytes").hexdigest()
+        target = UploadTarget(uri, None, self._metadata(nonce=next(self._nonces)))
+        try:
+            return False if self._put_wrong(target, data, digest) else None
+        except ChecksumMismatchError:
+            return True
+
+    def free_bytes(self) -> int | None:
+        return None
+
     def keeps_versions(self, anywhere: ObjectStorageUri) -> bool | None:
         self.check(anywhere)
         return self._noted_versions.get(anywhere.bucket)
@@ -522,6 +567,10 @@ class BaseObjectStorageClient(ABC):
     @abstractmethod
     def _put_small(self, target: UploadTarget, data: bytes, digest: str, only_if_absent: bool) -> str | None:
         """Write one object in one request, the store checking its checksum; return the ETag."""
+
+    @abstractmethod
+    def _put_wrong(self, target: UploadTarget, data: bytes, digest: str) -> bool:
+        """Write one object with a checksum cut from ``digest``; return False if the store takes none."""
 
     @abstractmethod
     def _put_large(self, target: UploadTarget, reader: Reader, part_bytes: int, lanes: int) -> str | None:

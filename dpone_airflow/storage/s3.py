@@ -6,9 +6,11 @@ import base64
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, BinaryIO
 
+from dpone_airflow.storage.bucket_settings import BucketSettings, s3_settings
 from dpone_airflow.storage.client import (
     DEFAULT_MAX_CONCURRENCY,
     BaseObjectStorageClient,
@@ -175,13 +177,29 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
                 noted = self._call("get_bucket_versioning", Bucket=anywhere.bucket).get("Status") == "Enabled"
         return noted
 
+    def bucket_settings(self, anywhere: ObjectStorageUri) -> BucketSettings:
+        self.check(anywhere)
+
+        def ask(operation: str, words: str) -> Any:
+            with self._calling(f"look up {words} of", replace(anywhere, key="")):
+                return self._call(operation, Bucket=anywhere.bucket)
+
+        return s3_settings(ask)
+
+    def _put_wrong(self, target: UploadTarget, data: bytes, digest: str) -> bool:
+        arguments = _headers(target) | {"Body": data}
+        checksum = base64.b64encode(bytes.fromhex(digest)).decode()
+        with self._calling("write", target.uri):
+            self._call("put_object", ChecksumSHA256=checksum, **arguments)
+        return True
+
     def list_uploads(self, prefix: ObjectStorageUri) -> list[UnfinishedUpload]:
         self.check(prefix)
         operation = "list_multipart_uploads"
         arguments = self._arguments(operation, {"Bucket": prefix.bucket, "Prefix": prefix.prefix})
         with self._calling("list the unfinished uploads below", prefix):
             return [
-                UnfinishedUpload(replace(prefix, key=item["Key"]), item["UploadId"], item.get("Initiated"))
+                UnfinishedUpload(replace(prefix, key=item["Key"]), item["UploadId"], _in_utc(item.get("Initiated")))
                 for page in self._s3.get_paginator(operation).paginate(**arguments)
                 for item in page.get("Uploads", ())
                 # What a store lists besides isn't ours to abort.
@@ -232,6 +250,10 @@ def _headers(target: UploadTarget) -> dict[str, Any]:
         "Metadata": dict(target.metadata),
     }
     return headers | ({"ContentType": target.content_type} if target.content_type else {})
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.astimezone(UTC)
 
 
 def _object(uri: ObjectStorageUri, answer: Mapping[str, Any]) -> ObjectStorageObject:

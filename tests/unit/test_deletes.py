@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Mapping
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dpone_airflow.storage import ObjectStorageUri
 from dpone_airflow.storage.answers import store_error
-from dpone_airflow.storage.deletes import Deleter
+from dpone_airflow.storage.deletes import Deleter, inner_first
 from dpone_airflow.storage.errors import BucketNotFoundError, DeleteIncompleteError
 
 BASE = ObjectStorageUri.parse("s3://lake/base")
@@ -161,8 +163,15 @@ def test_a_busy_store_is_sent_fewer_requests_at_once() -> None:
     assert store.most_at_once["later"] == 2
 
 
-@pytest.mark.parametrize("final", ["AccessDenied: no right", "LeaseIdMissing: a lease", "held"])
-def test_what_will_not_pass_is_asked_for_once_more_without_a_wait(final: str) -> None:
+@pytest.mark.parametrize(
+    ("final", "said"),
+    [
+        ("AccessDenied: no right", "AccessDenied: no right; it needs s3:DeleteObject"),
+        ("LeaseIdMissing: a lease", "LeaseIdMissing: a lease"),
+        ("held", "held"),
+    ],
+)
+def test_what_will_not_pass_is_asked_for_once_more_without_a_wait(final: str, said: str) -> None:
     class Held(Store):
         def refuses(self, key: str) -> str:
             return final if key.endswith("7") else ""
@@ -170,7 +179,7 @@ def test_what_will_not_pass_is_asked_for_once_more_without_a_wait(final: str) ->
     store = Held(20)
     with pytest.raises(DeleteIncompleteError) as failed:
         store.delete()
-    assert failed.value.left == {f"{BASE}/0007": final, f"{BASE}/0017": final}
+    assert failed.value.left == {f"{BASE}/0007": said, f"{BASE}/0017": said}
     assert store.waits == []
     assert {store.asked()[BASE.child(name).key] for name in ("0007", "0017")} == {2}
 
@@ -283,3 +292,51 @@ def test_a_key_that_is_gone_already_is_deleted() -> None:
     store = Singles(10)
     store.delete()
     assert store.there == {BASE.child("0003").key}, "somebody else had deleted it"
+
+
+class HierarchicalStore(Store):
+    """One that lists its folders as objects and deletes only what is empty, as Azure's hierarchical namespace does.
+
+    https://learn.microsoft.com/rest/api/storageservices/delete-blob
+    """
+
+    def __init__(self, keys: list[str]) -> None:
+        super().__init__(0)
+        self.uris = [BASE.child(key) for key in keys]
+        self.there = {uri.key for uri in self.uris}
+
+    def refuses(self, key: str) -> str:
+        return "DirectoryIsNotEmpty: 409" if any(other.startswith(f"{key}/") for other in self.there) else ""
+
+
+def test_folders_go_after_what_is_in_them_the_deepest_first() -> None:
+    # As a listing has them: each folder before what is in it, and several batches of each kind.
+    folders = ["a", *(f"a/{number:02d}" for number in range(15)), *(f"a/{number:02d}/deep" for number in range(15))]
+    store = HierarchicalStore(sorted([*folders, *(f"{folder}/file" for folder in folders), "b"]))
+    store.delete()
+    assert store.there == set()
+    assert set(store.asked().values()) == {1}, "a folder was asked for while it wasn't empty"
+    assert store.waits == []
+
+
+def test_a_folder_that_cannot_be_emptied_is_left_and_named_with_what_is_in_it() -> None:
+    class Held(HierarchicalStore):
+        def refuses(self, key: str) -> str:
+            return "LeaseIdMissing: 412" if key.endswith("a/held") else super().refuses(key)
+
+    store = Held(["a", "a/held", "a/free", "b", "b/free"])
+    with pytest.raises(DeleteIncompleteError) as refused:
+        store.delete()
+    assert store.there == {BASE.child("a").key, BASE.child("a/held").key}
+    assert refused.value.left.keys() == {str(BASE.child("a")), str(BASE.child("a/held"))}
+
+
+@given(st.lists(st.lists(st.sampled_from(["a", "b", "c", ""]), min_size=1, max_size=4).map("/".join), unique=True))
+def test_each_key_is_in_one_group_and_no_folder_before_what_is_in_it(keys: list[str]) -> None:
+    groups = inner_first(keys)
+    assert sorted(key for group in groups for key in group) == sorted(keys)
+    order = {key: number for number, group in enumerate(groups) for key in group}
+    for folder in keys:
+        for key in keys:
+            if folder and key.startswith(f"{folder}/"):
+                assert order[key] < order[folder]
