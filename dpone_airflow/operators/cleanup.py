@@ -169,10 +169,10 @@ class StagingCleanupOperator(BaseOperator):
             sum(report.hidden_bytes for report in reports),
             self.dry_run,
         )
-        self._log(report, [item for report in reports for item in report.objects])
+        self._tell(report, [item for report in reports for item in report.objects])
         return report.to_dict()
 
-    def _log(self, report: CleanupReport, objects: Sequence[ObjectStorageObject]) -> None:
+    def _tell(self, report: CleanupReport, objects: Sequence[ObjectStorageObject]) -> None:
         if self.dry_run:
             for item in objects[:_LOGGED]:
                 self.log.info("Would delete %s (%d bytes)", item.uri, item.size_bytes)

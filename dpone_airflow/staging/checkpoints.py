@@ -175,4 +175,5 @@ class Checkpoints:
             except (StorageError, OSError) as failure:
                 self._failure = failure
                 return
-            pause = max(self._every_seconds, (time.monotonic() - began) * _SHARE_OF_ELAPSED)
+            longer = max(self._every_seconds, (time.monotonic() - began) * _SHARE_OF_ELAPSED)
+            pause = min(longer, self._alive_every_seconds)

@@ -202,6 +202,47 @@ def test_the_longer_a_stage_takes_the_more_time_lies_between_two(
     assert pauses.asked == [5.0, 5.0, pytest.approx(10.0), pytest.approx(100.0)]
 
 
+def test_a_stage_that_records_nothing_new_says_every_ten_minutes_that_it_goes_on(
+    client: LocalObjectStorageClient, evidence: StagingEvidence, pauses: Pauses, clock: Clock
+) -> None:
+    said: list[int] = []
+
+    def pass_time(seconds: float, *items: str) -> Callable[[], None]:
+        def pass_it() -> None:
+            said.append(alive())
+            clock.advance(seconds)
+            for item in items:
+                keeper.add(an_object(item))
+
+        return pass_it
+
+    def alive() -> int:
+        listed = client.list_prefix(evidence.folder)
+        signs = [json.loads(client.get_bytes(uri)) for uri in listed if uri == evidence.alive_uri]
+        assert all(sign["kind"] == "alive" for sign in signs)
+        return len(signs)
+
+    keeper = Checkpoints(client, evidence)
+    # Ten minutes begin again with what is recorded.
+    pauses.of(keeper, pass_time(599), pass_time(0, "a"), pass_time(599), pass_time(1), pass_time(0))
+    with keeper:
+        pauses.wait_for_the_end()
+    assert said == [0, 0, 0, 0, 1]
+    assert len(evidence.find_staged()) == 1, "a sign of life lists nothing that is staged"
+    keeper.remove()
+    assert client.list_prefix(evidence.folder) == []
+
+
+def test_a_stage_of_days_still_gives_its_sign_of_life(
+    client: LocalObjectStorageClient, evidence: StagingEvidence, pauses: Pauses, clock: Clock
+) -> None:
+    keeper = Checkpoints(client, evidence)
+    pauses.of(keeper, lambda: clock.advance(3 * 24 * 3600), None)
+    with keeper:
+        pauses.wait_for_the_end()
+    assert pauses.asked == [5.0, 600.0, 600.0]
+
+
 def test_objects_are_recorded_while_the_stage_goes_on(
     client: LocalObjectStorageClient, evidence: StagingEvidence
 ) -> None:

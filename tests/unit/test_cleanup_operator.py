@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,8 +20,10 @@ from dpone_airflow.storage.errors import (
     ClaimNotFoundError,
     ConnectionMismatchError,
     DeleteIncompleteError,
+    DeletionLimitError,
     InvalidInputError,
     InvalidManifestError,
+    InvalidOptionError,
     InvalidPlanError,
     InvalidUriError,
 )
@@ -230,3 +233,65 @@ def test_a_place_of_a_wrong_type_is_an_error_of_ours(clean_up: Any, value: Any) 
     for name in RUN:
         with pytest.raises(InvalidInputError):
             clean_up(**(RUN | {name: value}))
+
+
+# Limits, and trying it first.
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What the task logs; outside of a task Airflow drops what isn't a warning."""
+    monkeypatch.setattr(StagingCleanupOperator, "log", logging.getLogger("a cleanup task"))
+    caplog.set_level("INFO")
+    return caplog
+
+
+@pytest.mark.usefixtures("staged")
+@pytest.mark.parametrize("limit", [{"max_objects": 1}, {"max_bytes": 2}])
+def test_more_than_a_limit_is_refused_and_nothing_goes(clean_up: Any, stored: Stored, limit: dict[str, int]) -> None:
+    before = stored()
+    with pytest.raises(DeletionLimitError, match=r"s3://lake/staging/run-1/ holds 2 objects of 3 bytes"):
+        clean_up(**RUN, **limit)
+    assert stored() == before
+    assert clean_up(**RUN, max_objects=2, max_bytes=3)["deleted_objects"] == 2
+
+
+def test_a_limit_is_that_of_all_parts_together(
+    clean_up: Any, service: Any, make_plan: MakePlan, write: WriteFile, stored: Stored
+) -> None:
+    parts = [service.stage_files(make_plan(part=f"map-0000{n}"), write(f"{n}.csv", b"x")) for n in range(3)]
+    given = [part.to_dict() for part in parts]
+    before = stored()
+    with pytest.raises(DeletionLimitError, match="holds 3 objects of 3 bytes, and max_objects is 2"):
+        clean_up(manifest=given, max_objects=2)
+    assert stored() == before
+    assert clean_up(manifest=given, max_objects=3)["deleted_objects"] == 3
+
+
+@pytest.mark.parametrize("name", ["max_objects", "max_bytes"])
+@pytest.mark.parametrize("wrong", [-1, 1.5, True, "10"])
+def test_a_limit_that_is_no_number_is_refused_when_the_dag_is_parsed(name: str, wrong: Any) -> None:
+    with pytest.raises(InvalidOptionError, match=f"{name} is .*: give a whole number from 0"):
+        StagingCleanupOperator(task_id="cleanup", cleanup_policy="delete_always", **RUN, **{name: wrong})
+
+
+@pytest.mark.usefixtures("staged")
+def test_a_dry_run_logs_what_would_go(clean_up: Any, stored: Stored, logged: pytest.LogCaptureFixture) -> None:
+    before = stored()
+    report = clean_up(**RUN, dry_run=True)
+    assert stored() == before
+    assert (report["deleted_objects"], report["dry_run"]) == (2, True)
+    text = logged.text
+    for line in ("Would delete s3://lake/staging/run-1/a.csv (1 bytes)", "would delete 2 objects, 3 bytes, below"):
+        assert line in text
+    assert "run-10" not in text
+
+
+def test_a_dry_run_logs_the_first_hundred(
+    clean_up: Any, service: Any, make_plan: MakePlan, write: WriteFile, logged: pytest.LogCaptureFixture
+) -> None:
+    service.stage_files(make_plan(), [write(f"{number:03d}.csv", b"x") for number in range(102)])
+    clean_up(**RUN, dry_run=True)
+    text = logged.text
+    assert text.count("Would delete s3://") == 100
+    assert "Would delete 2 more" in text
