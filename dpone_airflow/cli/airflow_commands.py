@@ -14,6 +14,8 @@ from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
 
 from dpone_airflow.cli.commands import COMMANDS, Command
 
+PROGRAM = "airflow dpone"
+
 
 def get_dpone_commands() -> list[GroupCommand]:
     """Return the group ``dpone`` with every command."""
@@ -26,7 +28,7 @@ def get_dpone_commands() -> list[GroupCommand]:
                     name=command.name,
                     help=command.help,
                     description=command.description,
-                    epilog=command.epilog("airflow dpone"),
+                    epilog=command.epilog(PROGRAM),
                     func=partial(_run, command),
                     args=[Arg(argument.flags, **argument.options) for argument in command.arguments],
                 )
@@ -39,6 +41,6 @@ def get_dpone_commands() -> list[GroupCommand]:
 def _run(command: Command, args: argparse.Namespace) -> None:
     from dpone_airflow.cli.main import run_command
 
-    code = run_command(command, args)
+    code = run_command(command, args, PROGRAM)
     if code:
         sys.exit(code)

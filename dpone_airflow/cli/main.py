@@ -1,12 +1,13 @@
 """``dpone-airflow``: the parser, and what becomes of errors.
 
 Exit codes: 0, or what the command returns; 1 for an error, told in one line; 2 for arguments that
-don't go together; 130 after Ctrl-C.
+can't be meant or don't go together; 130 after Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,7 +16,8 @@ from importlib import import_module
 from typing import TextIO
 
 from dpone_airflow.cli.commands import COMMANDS, Command
-from dpone_airflow.storage.errors import DponeAirflowError, redact
+from dpone_airflow.cli.shown import printable
+from dpone_airflow.storage.errors import DponeAirflowError, InvalidOptionError
 
 PROGRAM = "dpone-airflow"
 
@@ -55,17 +57,21 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run_command(command: Command, args: argparse.Namespace) -> int:
-    """Run a command with its parsed arguments; return the exit code. Errors are told in one line on stderr."""
+def run_command(command: Command, args: argparse.Namespace, program: str = PROGRAM) -> int:
+    """Run a command with its parsed arguments; return the exit code. Errors are told in one line on stderr.
+
+    :param program: the words that called it.
+    """
+    args.program, args.command = program, command.name
     # Airflow 3 finds connections of its database in processes that say so, as its own commands do.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     answers = sys.stdout
     try:
-        # Airflow logs to stdout, which is for answers here.
-        with redirect_stdout(sys.stderr):
+        _keep_for_answers(answers)
+        with redirect_stdout(sys.stderr):  # Airflow logs to stdout
             code = _function_of(command)(args, answers)
         answers.flush()
-    except UsageError as error:
+    except (UsageError, InvalidOptionError) as error:
         return _tell(command, error, 2)
     except DponeAirflowError as error:
         return _tell(command, error, 1)
@@ -80,6 +86,14 @@ def run_command(command: Command, args: argparse.Namespace) -> int:
     except _airflow_error() as error:
         return _tell(command, error, 1)
     return code
+
+
+def _keep_for_answers(stream: TextIO) -> None:
+    """Let no handler that Airflow has made already log to the stream that answers go to."""
+    for handler in logging.getLogger().handlers:
+        # Those of Airflow 2.11 look themselves where stdout is now, and have no stream of their own.
+        if isinstance(handler, logging.StreamHandler) and vars(handler).get("stream") is stream:
+            handler.setStream(sys.stderr)
 
 
 def _function_of(command: Command) -> Callable[[argparse.Namespace, TextIO], int]:
@@ -97,7 +111,7 @@ def _airflow_error() -> type[Exception]:
 
 
 def _tell(command: Command, error: Exception, code: int) -> int:
-    print(f"{PROGRAM} {command.name}: {' '.join(redact(str(error)).split())}", file=sys.stderr)
+    print(f"{PROGRAM} {command.name}: {printable(' '.join(str(error).split()))}", file=sys.stderr)
     return code
 
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 from dpone_airflow.cli.main import UsageError
 from dpone_airflow.cli.report_json import run_as_json, runs_as_json
 from dpone_airflow.cli.report_page import run_page, runs_page
-from dpone_airflow.hooks.object_storage import ObjectStorageHook
+from dpone_airflow.cli.store import client_for
 from dpone_airflow.staging.plan import EVIDENCE_FOLDER
 from dpone_airflow.staging.run_id import check_run_id, safe_run_id
 from dpone_airflow.staging.run_records import read_objects
@@ -21,14 +21,11 @@ from dpone_airflow.staging.runs import RecordedRuns, read_runs
 from dpone_airflow.storage.client import ObjectStorageClient
 from dpone_airflow.storage.errors import ClaimNotFoundError
 
-# Records are small: it is the number of requests that takes the time.
-_MAX_CONCURRENCY = 16
-
 
 def report(args: argparse.Namespace, out: TextIO) -> int:
     """Write the report.
 
-    :param args: base_uri, run, conn_id, output and json.
+    :param args: base_uri, run, conn_id, storage_options, output and json.
     :param out: where to write without an output file.
     :raises UsageError: if a page is to go to the terminal.
     :raises ClaimNotFoundError: if there is no such run.
@@ -38,7 +35,7 @@ def report(args: argparse.Namespace, out: TextIO) -> int:
     if args.output is None and not args.json:
         raise UsageError("say where the page goes with -o report.html, or write --json.")
     run_id = None if args.run is None else check_run_id(safe_run_id(args.run))
-    client = ObjectStorageHook(args.conn_id, engine="sdk", max_concurrency=_MAX_CONCURRENCY).get_client(args.base_uri)
+    client = client_for(args, args.base_uri)
     runs = read_runs(client, args.base_uri, run_id)
     if run_id is not None and not runs.runs:
         raise ClaimNotFoundError(

@@ -6,6 +6,8 @@ import html
 import re
 from datetime import date, datetime
 
+from dpone_airflow.storage.errors import redact
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # Control characters, marks that turn the direction of the text around them, and halves of characters.
@@ -46,4 +48,13 @@ def shown_time(at: datetime) -> str:
 
 def escaped(text: object) -> str:
     """Return a text as it stands in HTML, in an element or in a quoted attribute; what can't be seen is spelt out."""
-    return html.escape(_UNSHOWABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", str(text)))
+    return html.escape(_spelt_out(str(text)))
+
+
+def printable(text: str) -> str:
+    """Return a text as it may be printed to a terminal: secrets are masked, and what can't be seen is spelt out."""
+    return _spelt_out(redact(text))
+
+
+def _spelt_out(text: str) -> str:
+    return _UNSHOWABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

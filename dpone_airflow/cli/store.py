@@ -1,0 +1,47 @@
+"""From the arguments of a command to the store's client."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from dpone_airflow.cli.main import UsageError
+from dpone_airflow.hooks.object_storage import ObjectStorageHook
+from dpone_airflow.staging.choices import Engine
+from dpone_airflow.storage.client import ObjectStorageClient
+
+# Records and objects are read and deleted by small requests: it is their number that takes the time.
+_MAX_CONCURRENCY = 16
+
+
+def hook_for(args: argparse.Namespace, engine: Engine = "sdk") -> ObjectStorageHook:
+    """Return what has the clients.
+
+    :param args: conn_id and storage_options.
+    :param engine: what uploads; a command that writes records alone needs nothing but the SDK.
+    :raises UsageError: if the storage options are no JSON object.
+    """
+    return ObjectStorageHook(args.conn_id, _storage_options(args), engine=engine, max_concurrency=_MAX_CONCURRENCY)
+
+
+def client_for(args: argparse.Namespace, uri: str) -> ObjectStorageClient:
+    """Return the client for a URI.
+
+    :param args: conn_id and storage_options.
+    :raises UsageError: if the storage options are no JSON object.
+    :raises DponeAirflowError: if URI, connection and options don't fit each other.
+    """
+    return hook_for(args).get_client(uri)
+
+
+def _storage_options(args: argparse.Namespace) -> dict[str, Any] | None:
+    if args.storage_options is None:
+        return None
+    try:
+        options = json.loads(args.storage_options)
+    except ValueError:
+        options = None
+    if not isinstance(options, dict):
+        raise UsageError('--storage-options takes a JSON object, as \'{"RequestPayer": "requester"}\'.')
+    return options
