@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import uuid4
 
 from airflow.providers.common.compat.sdk import BaseHook
 
@@ -15,9 +14,10 @@ from dpone_airflow.hooks.local_form import (
     form_widgets,
 )
 from dpone_airflow.storage.client import DEFAULT_MAX_CONCURRENCY
-from dpone_airflow.storage.errors import ConnectionMismatchError, DponeAirflowError
+from dpone_airflow.storage.errors import ConnectionMismatchError, DponeAirflowError, redact
 from dpone_airflow.storage.local import LocalObjectStorageClient
-from dpone_airflow.storage.uri import ObjectStorageUri
+
+_PROBE_BASE = "s3://dpone-connection-test"
 
 
 class LocalObjectStorageHook(BaseHook):
@@ -63,14 +63,13 @@ class LocalObjectStorageHook(BaseHook):
         return LocalObjectStorageClient(root_dir=root_dir, max_concurrency=max_concurrency)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Write, read and delete an object below the root directory, as the Test button does."""
-        probe = ObjectStorageUri.parse("s3://dpone-connection-test").child(uuid4().hex)
+        """Try a sentinel below the root directory, as the Test button does, and say how much room there is."""
+        from dpone_airflow.staging.check import summary
+        from dpone_airflow.staging.doctor import diagnose
+
         try:
             client = self.get_conn()
-            client.put_bytes(b"probe", probe)
-            if client.get_bytes(probe) != b"probe":
-                return False, f"What was written below {client.root_dir} came back as something else."
-            client.delete_objects([probe])
+            checks = diagnose(client, _PROBE_BASE, short=True)
         except DponeAirflowError as error:
-            return False, str(error)
-        return True, f"Objects can be written, read and deleted below {client.root_dir}."
+            return False, redact(str(error))
+        return summary(checks, f"Objects can be written, read and deleted below {client.root_dir}.")

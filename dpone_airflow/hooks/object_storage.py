@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
+from dpone_airflow.hooks.connection_secrets import keep_secret, masked_errors
 from dpone_airflow.hooks.local import LocalObjectStorageHook
 from dpone_airflow.hooks.local_form import CONNECTION_TYPE as LOCAL
 from dpone_airflow.staging.choices import Engine, check_choice
 from dpone_airflow.storage.client import DEFAULT_MAX_CONCURRENCY, ObjectStorageClient
 from dpone_airflow.storage.concurrency import checked_max_concurrency
-from dpone_airflow.storage.errors import ConnectionMismatchError, EngineNotUsableError, MissingExtraError
+from dpone_airflow.storage.errors import (
+    ConnectionMismatchError,
+    DponeAirflowError,
+    EngineNotUsableError,
+    MissingExtraError,
+    redact,
+)
 from dpone_airflow.storage.options import checked_options
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 
@@ -21,6 +28,7 @@ log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from dpone_airflow.hooks.obstore_settings import ObstoreUpload
+    from dpone_airflow.staging.check import Check
     from dpone_airflow.storage.uploader import Uploader
 
 _DEFAULT_CONNECTIONS = {
@@ -85,6 +93,10 @@ class ObjectStorageHook(BaseHook):
         uri = ObjectStorageUri.parse(base_uri)
         options = checked_options(uri.provider, self.storage_options)
         conn_id = self.conn_id or _DEFAULT_CONNECTIONS[uri.provider]
+        with masked_errors(conn_id):
+            return self._client(conn_id, options, uri)
+
+    def _client(self, conn_id: str, options: dict[str, Any], uri: ObjectStorageUri) -> ObjectStorageClient:
         conn_type = self._connection_type(conn_id, uri.provider)
         if conn_type == LOCAL:
             return LocalObjectStorageHook(conn_id).get_conn(max_concurrency=self.max_concurrency)
@@ -111,14 +123,53 @@ class ObjectStorageHook(BaseHook):
         found = extra.get(_STORAGE_ACCOUNT_ID)
         return found if isinstance(found, str) else None
 
+    def diagnose(self, base_uri: str, *, short: bool = False) -> list[Check]:
+        """Try what staging does below ``base_uri``, the connection first; see ``dpone_airflow.staging.doctor``.
+
+        :param short: only what decides whether a stage and its cleanup can work.
+        :raises InvalidUriError: if ``base_uri`` isn't one of the four forms.
+        :raises InvalidPlanError: if it lies among the evidence of another base.
+        """
+        from dpone_airflow.staging.check import Check, Outcome
+        from dpone_airflow.staging.doctor import diagnose
+        from dpone_airflow.staging.likely_cause import finding
+        from dpone_airflow.staging.plan import base_of
+
+        base = base_of(base_uri)
+        conn_id = self.conn_id or _DEFAULT_CONNECTIONS[base.provider]
+        try:
+            client = self.get_client(str(base))
+            conn_type = self._connection_type(conn_id, base.provider)
+        except Exception as error:  # noqa: BLE001 - whatever the official hook raises is what was looked for
+            return [finding("connection", error)]
+        made = Check("connection", Outcome.OK, f"{conn_id!r} is of type {conn_type!r}, and makes a client.")
+        return [made, *diagnose(client, str(base), short=short)]
+
+    def test_connection(self, base_uri: str | None = None) -> tuple[bool, str]:
+        """Try a sentinel below ``base_uri``; return whether it could be written, created, listed, read and deleted.
+
+        No connection names a place in its store that may be written to, so without ``base_uri`` the answer is no.
+        """
+        if base_uri is None:
+            return False, "Give base_uri, as s3://bucket/prefix: a connection alone names no place to write to."
+        from dpone_airflow.staging.check import summary
+
+        try:
+            checks = self.diagnose(base_uri, short=True)
+        except DponeAirflowError as error:
+            return False, redact(str(error))
+        return summary(checks, f"A sentinel was written, created, listed, read and deleted below {base_uri}.")
+
     def _connection_type(self, conn_id: str, provider: ObjectStorageProvider) -> str | None:
         try:
-            conn_type: str | None = self.get_connection(conn_id).conn_type
+            connection = self.get_connection(conn_id)
         except AirflowNotFoundException:
             # S3Hook does without aws_default: boto3 then finds the credentials by its own rules.
             if self.conn_id is None and provider is ObjectStorageProvider.S3:
                 return _CONNECTION_TYPES[provider]
             raise
+        keep_secret(connection)
+        conn_type: str | None = connection.conn_type
         return conn_type
 
     def _s3_client(self, conn_id: str, options: Mapping[str, Any], uri: ObjectStorageUri) -> ObjectStorageClient:
@@ -146,13 +197,16 @@ class ObjectStorageHook(BaseHook):
             credentials = hook.get_session().get_credentials()
             return s3_store(client, credentials, uri.bucket, options, store_check=self.store_check)
 
-        return S3ObjectStorageClient(
+        uploader, note = self._uploader(conn_id, "s3", upload, uri)
+        s3_client = S3ObjectStorageClient(
             client,
             storage_options=options,
             max_concurrency=self.max_concurrency,
             store_check=self.store_check,
-            uploader=self._uploader(conn_id, "s3", upload, uri),
+            uploader=uploader,
         )
+        s3_client.engine_note = note
+        return s3_client
 
     def _gcs_client(self, conn_id: str, options: Mapping[str, Any]) -> ObjectStorageClient:
         try:
@@ -162,14 +216,17 @@ class ObjectStorageHook(BaseHook):
             raise MissingExtraError("gcp", "gs:// URIs") from error
         from dpone_airflow.storage.gcs import GCSObjectStorageClient
 
-        self._refuse_obstore(conn_id, "only Google's own SDK uploads to GCS here")
+        note = "only Google's own SDK uploads to GCS here"
+        self._refuse_obstore(conn_id, note)
         client = GCSHook(gcp_conn_id=conn_id).get_conn()
         # Its session keeps ten connections; every thread that uploads or deletes wants one of its own.
         for scheme in ("https://", "http://"):
             client._http.mount(scheme, HTTPAdapter(pool_maxsize=max(10, 2 * self.max_concurrency)))
-        return GCSObjectStorageClient(
+        gcs_client = GCSObjectStorageClient(
             client, storage_options=options, max_concurrency=self.max_concurrency, store_check=self.store_check
         )
+        gcs_client.engine_note = note
+        return gcs_client
 
     def _azure_client(self, conn_id: str, options: Mapping[str, Any], uri: ObjectStorageUri) -> ObjectStorageClient:
         try:
@@ -185,13 +242,11 @@ class ObjectStorageHook(BaseHook):
 
             return azure_store(service, uri.bucket, options)
 
-        uploader = None
+        uploader, note = None, "obstore sends Azure no checksum to check, which store_check=False would do without"
         if self.store_check:
-            self._refuse_obstore(
-                conn_id, "it sends Azure no checksum to check, which store_check=False would do without"
-            )
+            self._refuse_obstore(conn_id, note)
         else:
-            uploader = self._uploader(conn_id, "azure", upload, uri)
+            uploader, note = self._uploader(conn_id, "azure", upload, uri)
         client = AzureBlobObjectStorageClient(
             service,
             storage_options=options,
@@ -199,32 +254,35 @@ class ObjectStorageHook(BaseHook):
             store_check=self.store_check,
             uploader=uploader,
         )
+        client.engine_note = note
         client.check(uri)
         return client
 
     def _uploader(
         self, conn_id: str, extra: str, build: Callable[[], ObstoreUpload], uri: ObjectStorageUri
-    ) -> Uploader | None:
-        """Return obstore's uploader, or None if the SDK is to upload."""
+    ) -> tuple[Uploader | None, str]:
+        """Return obstore's uploader, or None and why if the SDK is to upload."""
         if self.engine == "sdk":
-            return None
+            return None, "engine='sdk' asks for it"
         try:
             import obstore  # noqa: F401 - without it there is nothing to look into
         except ImportError as error:
             if self.engine == "obstore":
                 raise MissingExtraError(extra, f"Uploads to {uri} with engine='obstore'") from error
             log.info("obstore isn't installed, so the SDK uploads to %s.", uri)
-            return None
+            return None, "obstore isn't installed"
         from dpone_airflow.hooks.obstore_settings import NotHonouredError
         from dpone_airflow.storage.obstore_uploader import ObstoreUploader
 
         try:
             upload = build()
         except NotHonouredError as error:
-            self._refuse_obstore(conn_id, f"obstore can't honour {error.setting}")
-            log.info("obstore can't honour %s, so the SDK uploads to %s.", error.setting, uri)
-            return None
-        return ObstoreUploader(upload.store, uri.bucket, attributes=upload.attributes, tags=upload.tags)
+            note = f"obstore can't honour {error.setting}"
+            self._refuse_obstore(conn_id, note)
+            log.info("%s, so the SDK uploads to %s.", note, uri)
+            return None, note
+        uploader = ObstoreUploader(upload.store, uri.bucket, attributes=upload.attributes, tags=upload.tags)
+        return uploader, "it honours every setting of the connection"
 
     def _refuse_obstore(self, conn_id: str, reason: str) -> None:
         if self.engine == "obstore":

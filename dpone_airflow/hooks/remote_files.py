@@ -12,7 +12,13 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, BinaryIO, cast
 
-from dpone_airflow.storage.errors import InvalidInputError, NoFilesMatchedError, SourceFileError, redact
+from dpone_airflow.storage.errors import (
+    InvalidInputError,
+    NoFilesMatchedError,
+    SourceFileError,
+    printable_cause,
+    redact,
+)
 from dpone_airflow.storage.remote_file import RemoteFile
 
 # In a URI, a ? begins the query.
@@ -35,12 +41,15 @@ def remote_files(item: Any, source_conn_id: str | None) -> Iterator[RemoteFile]:
     :raises InvalidInputError: if Airflow has no filesystem for the URI, or its connection doesn't fit.
     :raises SourceFileError: if there is nothing, or it can't be listed.
     """
-    shown = str(item)
+    shown = redact(str(item))
+    if shown != str(item):
+        # Those who read it would quote it, whole or in parts.
+        raise InvalidInputError(f"{shown} has a secret in it: put it into a connection, and that into source_conn_id.")
     filesystem, path = _filesystem(item, source_conn_id)
     try:
         found = sorted(_found(filesystem, path), key=lambda pair: pair[0])
     except OSError as error:
-        raise SourceFileError(f"{shown} can't be listed: {_reason(error)}.") from error
+        raise SourceFileError(f"{shown} can't be listed: {_reason(error)}.") from printable_cause(error)
     if not found:
         raise NoFilesMatchedError(f"No file to stage: {shown} has none.")
     for name, info in found:
@@ -62,7 +71,7 @@ def _filesystem(item: Any, source_conn_id: str | None) -> tuple[Any, str]:
         raise InvalidInputError(
             f"{redact(str(item))} can't be read: {redact(str(error))}. Airflow reads it through the provider of its "
             "scheme and fsspec's package for it; the connection goes into source_conn_id."
-        ) from error
+        ) from printable_cause(error)
 
 
 def _found(filesystem: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:

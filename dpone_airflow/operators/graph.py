@@ -110,6 +110,13 @@ def cleanups_of(stage: Task) -> list[Task]:
     return [task for task in stage.dag.task_dict.values() if _cleans_up(task, stage)]
 
 
+def is_cleaned_up_by_its_own_connection(stage: Task) -> bool | None:
+    """Return whether a cleanup of its DAG deletes through the connection of ``stage``; None if no cleanup deletes."""
+    deleting = list(_deleting_cleanups(stage))
+    own = _arguments(stage).get("conn_id")
+    return any(cleanup.conn_id in (None, own) for cleanup in deleting) if deleting else None
+
+
 def _deleting_cleanups(stage: Task) -> Iterator[Task]:
     for task in cleanups_of(stage):
         if task.cleanup_policy != CleanupPolicy.RETAIN:

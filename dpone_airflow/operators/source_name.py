@@ -38,7 +38,9 @@ def source_name(files: Any) -> str | None:
         return None
     others = len(found) - 1
     rest = f" and {others:,} more" if others else ""
-    return _shortened(str(found[0]).rstrip("/").rpartition("/")[2], _MAX_CHARACTERS - len(rest)) + rest
+    # The query of a URI may be what gives access to it.
+    path = str(found[0]).partition("?")[0] if "://" in str(found[0]) else str(found[0])
+    return _shortened(path.rstrip("/").rpartition("/")[2], _MAX_CHARACTERS - len(rest)) + rest
 
 
 def listed_files(files: Any) -> list[Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, Context
 
 from dpone_airflow.links.staged_files import StagedFilesLink, push_link
-from dpone_airflow.operators.graph import check_graph, cleanups_of
+from dpone_airflow.operators.graph import check_graph, cleanups_of, is_cleaned_up_by_its_own_connection
 from dpone_airflow.staging.choices import Engine, ExactPrefix, IfExists, check_choice, check_count
 from dpone_airflow.staging.policy import CleanupPolicy
 from dpone_airflow.storage.concurrency import checked_max_concurrency
@@ -158,11 +158,14 @@ class ObjectStorageStageOperator(BaseOperator):
         from dpone_airflow.operators.source_name import name_instance
         from dpone_airflow.operators.staging_xcom import announce
         from dpone_airflow.operators.summary import summary_of
+        from dpone_airflow.storage.options import checked_options
 
         self._refuse_expanded_place()
         task = self.dag.task_dict[self.task_id]
         check_graph(task)
         plan = self._plan(context)
+        # What is announced stays in Airflow's database: nothing that isn't on the list may get there.
+        checked_options(plan.provider, self.storage_options)
         announce(context, plan, self.conn_id, self.storage_options)
         name_instance(context, self.files)
         try:
@@ -215,6 +218,7 @@ class ObjectStorageStageOperator(BaseOperator):
         )
         options = self._stage_options()
         options["live_parts"] = live_parts(context)
+        options["cleans_up"] = is_cleaned_up_by_its_own_connection(self.dag.task_dict[self.task_id])
         options["stop"] = stop
         options["progress"] = progress_for(client)
         return service.stage(plan, self._files_to_stage(context), **options)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from airflow.providers.common.compat.sdk import Context, XComArg, XComNotFound, conf
@@ -12,8 +12,8 @@ from dpone_airflow.operators.mapped_parts import part_of
 from dpone_airflow.staging.actor import described
 from dpone_airflow.staging.evidence import StagingWriter
 from dpone_airflow.staging.plan import ObjectStorageStagingPlan, base_of
-from dpone_airflow.staging.run_id import default_run_id, safe_run_id
-from dpone_airflow.storage.errors import StagingGraphError
+from dpone_airflow.staging.run_id import check_part, check_run_id, default_run_id, safe_run_id
+from dpone_airflow.storage.errors import InvalidInputError, InvalidManifestError, StagingGraphError
 
 #: The XCom's key. It is readable when the stage then fails, and no template is rendered twice.
 STAGING_XCOM_KEY = "dpone_staging"
@@ -61,6 +61,7 @@ def announced_place(context: Context, stage: Any) -> StagingPlace | None:
     Inside a mapped task group, it is the place of this instance.
 
     :raises StagingGraphError: if instances staged to different runs.
+    :raises InvalidManifestError: if what was announced isn't what a stage announces.
     """
     try:
         pulled = XComArg(stage, key=STAGING_XCOM_KEY).resolve(context)
@@ -68,18 +69,11 @@ def announced_place(context: Context, stage: Any) -> StagingPlace | None:
         return None
     if pulled is None:
         return None
-    announced = [pulled] if isinstance(pulled, Mapping) else [item for item in pulled if item is not None]
+    announced = [item for item in _instances(pulled) if item is not None]
     inside_group = context["ti"].map_index >= 0
-    places = [
-        StagingPlace(
-            base_uri=item["base_uri"],
-            run_id=item["run_id"],
-            part=item["part"] if inside_group else None,
-            conn_id=item["conn_id"],
-            storage_options=item.get("storage_options"),
-        )
-        for item in announced
-    ]
+    places = [_place_in(item, stage) for item in announced]
+    if not inside_group:
+        places = [replace(place, part=None) for place in places]
     if not places:
         return None
     if any(place != places[0] for place in places):
@@ -101,17 +95,37 @@ def announced_connection(context: Context, stage: Any) -> StagingPlace | None:
         pulled = XComArg(stage, key=STAGING_XCOM_KEY).resolve(context)
     except XComNotFound:
         return None
-    if not isinstance(pulled, Mapping):
-        pulled = next((item for item in pulled or () if item), None)
-    if pulled is None:
-        return None
-    return StagingPlace(
-        base_uri=pulled["base_uri"],
-        run_id=pulled["run_id"],
-        part=pulled["part"],
-        conn_id=pulled["conn_id"],
-        storage_options=pulled.get("storage_options"),
-    )
+    announced = next((item for item in _instances(pulled) if item is not None), None)
+    return None if announced is None else _place_in(announced, stage)
+
+
+def _instances(pulled: Any) -> Iterable[Any]:
+    """Return what each instance of a stage announced, one after the other as they are read."""
+    is_sequence = isinstance(pulled, Iterable) and not isinstance(pulled, (Mapping, str))
+    return pulled if is_sequence else (pulled,)
+
+
+def _place_in(announced: Any, stage: Any) -> StagingPlace:
+    """Read what ``announce`` has pushed. Any task of the DAG may have written it since.
+
+    :raises InvalidManifestError: if it isn't that.
+    """
+    try:
+        place = StagingPlace(
+            base_uri=str(base_of(announced["base_uri"])),
+            run_id=check_run_id(announced["run_id"]),
+            part=check_part(announced["part"]),
+            conn_id=announced["conn_id"],
+            storage_options=announced.get("storage_options"),
+        )
+        if not isinstance(place.conn_id, str | None) or not isinstance(place.storage_options, Mapping | None):
+            raise TypeError("conn_id is no text, or storage_options is no mapping")
+    except (LookupError, TypeError, AttributeError, InvalidInputError) as error:
+        raise InvalidManifestError(
+            f"The XCom {STAGING_XCOM_KEY} of {stage.task_id!r} isn't what a stage pushes ({type(error).__name__}: "
+            f"{str(error)[:200]}). Nothing was deleted: find what wrote it, and clear {stage.task_id!r}."
+        ) from error
+    return place
 
 
 def place_by_arguments(context: Context, stage: Any) -> StagingPlace | None:

@@ -15,11 +15,12 @@ from dpone_airflow.links.staged_files import StagedFilesLink, push_link
 from dpone_airflow.operators.graph import stage_behind, stage_of
 from dpone_airflow.staging.choices import VerifyMode, check_choice, check_count
 from dpone_airflow.storage.concurrency import checked_max_concurrency
-from dpone_airflow.storage.errors import InvalidOptionError, StagingVerifyError
+from dpone_airflow.storage.errors import ClaimNotFoundError, InvalidOptionError, StagingVerifyError
 
 if TYPE_CHECKING:
     from dpone_airflow.hooks.object_storage import ObjectStorageHook
     from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
+    from dpone_airflow.storage.client import ObjectStorageClient
 
 _LOGGED_DIFFERENCES = 100
 
@@ -95,6 +96,7 @@ class StagingVerifyOperator(BaseOperator):
         """Compare; return the manifest as the stage does.
 
         :raises InvalidManifestError: if what was given is no manifest, or its record isn't what it was.
+        :raises ClaimError: if nobody has claimed the run, or somebody else than the stage behind ``manifest``.
         :raises StagingVerifyError: naming what is missing, extra or changed.
         :raises StorageError: if the store refuses or fails.
         """
@@ -105,6 +107,7 @@ class StagingVerifyOperator(BaseOperator):
         hook = self._hook(context)
         manifest, is_merged = self._resolved(context, hook)
         client = hook.get_client(manifest.base_uri)
+        self._check_whose_run(context, client, manifest)
         push_link(context, hook, client, manifest.prefix)
         stop = self._stop = threading.Event()
         by = actor_of(context)
@@ -139,6 +142,24 @@ class StagingVerifyOperator(BaseOperator):
             conn_id = conn_id or announced.conn_id
             storage_options = storage_options or announced.storage_options
         return ObjectStorageHook(conn_id, storage_options, max_concurrency=self.max_concurrency, engine="sdk")
+
+    def _check_whose_run(
+        self, context: Context, client: ObjectStorageClient, manifest: ObjectStorageStagingManifest
+    ) -> None:
+        """Refuse the manifest of another run than the stage's own: its evidence would get a record of this verify."""
+        from dpone_airflow.operators.staging_xcom import writer_of
+        from dpone_airflow.staging.evidence import StagingEvidence
+
+        evidence = StagingEvidence(client, manifest.base_uri, manifest.run_id)
+        claim = evidence.read_claim()
+        if claim is None:
+            raise ClaimNotFoundError(
+                f"No stage has claimed {evidence.prefix}/ (there is no {evidence.claim_uri}), so nothing was verified "
+                "and nothing recorded: check the manifest and conn_id, and whether somebody removed the evidence."
+            )
+        stage = stage_of(self.dag.task_dict[self.task_id])
+        if stage is not None:
+            evidence.check_owner(claim.writer, writer_of(context, stage.task_id, -1))
 
     def _resolved(self, context: Context, hook: ObjectStorageHook) -> tuple[ObjectStorageStagingManifest, bool]:
         """Return the manifest, and whether it was merged from those of a run's parts."""

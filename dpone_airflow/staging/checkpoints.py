@@ -13,9 +13,10 @@ from typing import Any, Self
 
 from dpone_airflow.staging.evidence import StagingEvidence
 from dpone_airflow.staging.manifest import ObjectStorageStagingObject
+from dpone_airflow.staging.overtaken import StageWatch
 from dpone_airflow.staging.sources import SourceFile
 from dpone_airflow.storage.client import ObjectStorageClient
-from dpone_airflow.storage.errors import StorageError
+from dpone_airflow.storage.errors import OvertakenError, StorageError
 from dpone_airflow.storage.uri import ObjectStorageUri
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class Checkpoints:
     :param evidence: where they are recorded.
     :param every_seconds: the least time between two; it grows with the time that the stage takes.
     :param alive_every_seconds: how long nothing may be recorded before the evidence is told that the stage goes on.
+    :param watch: looked at as often, so that a try that is overtaken soon ends.
     """
 
     def __init__(
@@ -81,18 +83,19 @@ class Checkpoints:
         *,
         every_seconds: float = EVERY_SECONDS,
         alive_every_seconds: float = ALIVE_EVERY_SECONDS,
+        watch: StageWatch | None = None,
     ) -> None:
         self._client = client
         self._evidence = evidence
         self._every_seconds = every_seconds
         self._alive_every_seconds = alive_every_seconds
-        self._alive: set[ObjectStorageUri] = set()
+        self._watch = watch
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._unrecorded: list[ObjectStorageStagingObject] = []
         self._written: list[ObjectStorageUri] = []
         self._ended = threading.Event()
-        self._failure: StorageError | OSError | None = None
+        self._failure: StorageError | OSError | OvertakenError | None = None
         self._writer: threading.Thread | None = None
 
     def add(self, item: ObjectStorageStagingObject) -> None:
@@ -100,6 +103,7 @@ class Checkpoints:
 
         :raises StorageError: if a checkpoint couldn't be written: without evidence there is no staging.
         :raises OSError: likewise.
+        :raises OvertakenError: if somebody else has begun there.
         """
         if self._failure is not None:
             raise self._failure
@@ -122,6 +126,17 @@ class Checkpoints:
                 del self._unrecorded[: len(batch)]
         return True
 
+    def say_alive(self) -> None:
+        """Record that this stage goes on, though it has staged nothing new.
+
+        :raises StorageError: if the store doesn't take it.
+        :raises OvertakenError: if somebody else has begun there.
+        """
+        if self._watch:
+            self._watch.say_alive()
+        else:
+            self._evidence.write_alive()
+
     def take_the_place_of(
         self, manifest: ObjectStorageUri, known: Mapping[str, StagedBefore], prefix: ObjectStorageUri
     ) -> None:
@@ -136,7 +151,8 @@ class Checkpoints:
 
     def remove(self, others: Iterable[ObjectStorageUri] = ()) -> None:
         """Delete the checkpoints, and ``others``: the final manifest has taken their place."""
-        self._delete([*self._written, *self._alive, *others])
+        own = self._watch.own_records if self._watch else [self._evidence.alive_uri]
+        self._delete([*self._written, *own, *others])
 
     def _delete(self, records: Sequence[ObjectStorageUri]) -> None:
         try:
@@ -158,7 +174,7 @@ class Checkpoints:
         self._ended.set()
         if self._writer is not None:
             self._writer.join()
-        if error is not None:
+        if error is not None and not (self._watch and self._watch.overtaken()):
             with suppress(StorageError, OSError):
                 self.write_now()
 
@@ -167,12 +183,15 @@ class Checkpoints:
         pause = self._every_seconds
         while not self._ended.wait(pause):
             try:
+                if self._watch:
+                    with suppress(StorageError, OSError):  # it is looked again, at the latest at the end
+                        self._watch.check()
                 if self.write_now():
                     seen_at = time.monotonic()
                 elif time.monotonic() - seen_at >= self._alive_every_seconds:
-                    self._alive.add(self._evidence.write_alive())
+                    self.say_alive()
                     seen_at = time.monotonic()
-            except (StorageError, OSError) as failure:
+            except (StorageError, OSError, OvertakenError) as failure:
                 self._failure = failure
                 return
             longer = max(self._every_seconds, (time.monotonic() - began) * _SHARE_OF_ELAPSED)

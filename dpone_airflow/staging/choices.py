@@ -41,3 +41,12 @@ def check_count(name: str, value: object, *, at_least: int) -> None:
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
         raise InvalidOptionError(f"{name} is {value!r}: give a whole number from {at_least}.")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Refuse what is neither ``True`` nor ``False``: a text such as ``"False"`` counts as true in Python.
+
+    :raises InvalidOptionError: naming the option.
+    """
+    if not isinstance(value, bool):
+        raise InvalidOptionError(f"{name} is {value!r}: give True or False.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,11 +108,20 @@ def clean_up_run(
     return report
 
 
+def refuse_retained(prefix: str, policies: Iterable[str | None]) -> None:
+    """Refuse to delete what some record of it says to keep.
+
+    :raises RetainedRunError: if one of ``policies`` is ``retain``.
+    """
+    if CleanupPolicy.RETAIN in policies:
+        raise RetainedRunError(
+            f"{prefix} was staged with cleanup_policy 'retain', so nothing was deleted: give include_retained "
+            "(--include-retained) if it shall go all the same."
+        )
+
+
 def _claimed_policy(claim: Claim, prefix: str, include_retained: bool) -> CleanupPolicy:
     policy = CleanupPolicy.of(str(claim.plan.get("cleanup_policy")))
-    if policy is CleanupPolicy.RETAIN and not include_retained:
-        raise RetainedRunError(
-            f"{prefix} was staged with cleanup_policy 'retain', so nothing was deleted: write --include-retained if it "
-            "shall go all the same."
-        )
+    if not include_retained:
+        refuse_retained(prefix, [policy])
     return policy

@@ -12,10 +12,11 @@ from typing import Any
 
 from dpone_airflow.staging.choices import check_count
 from dpone_airflow.staging.evidence import StagingEvidence, refuse_nested_base
+from dpone_airflow.staging.overtaken import DeletionWatch
 from dpone_airflow.staging.stale_uploads import abort_stale_uploads
 from dpone_airflow.storage.client import ObjectStorageClient, ObjectStorageObject
 from dpone_airflow.storage.deletes import delete_incomplete
-from dpone_airflow.storage.errors import DeleteIncompleteError, DeletionLimitError, StorageError
+from dpone_airflow.storage.errors import DeleteIncompleteError, DeletionLimitError, OvertakenError, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -91,10 +92,13 @@ def delete_claimed(
 
     :param record: what the evidence says besides the outcome and the figures.
     :raises DeleteIncompleteError: naming what is left; the evidence says it too.
+    :raises OvertakenError: if a stage has begun there meanwhile. What was found is deleted, and recorded.
     """
+    prefix = {"prefix": f"{evidence.prefix}/"}
+    watch = DeletionWatch(client, evidence)
+    evidence.write_deleting({**record, **prefix, "found_objects": len(planned.objects)})
     # First, for an upload that is completed after the last listing would be an object nobody deletes.
     abort_stale_uploads(client, evidence.prefix)
-    prefix = {"prefix": f"{evidence.prefix}/"}
     try:
         client.delete_objects([item.uri for item in planned.objects])
         remaining = client.list_prefix(evidence.prefix)
@@ -106,7 +110,10 @@ def delete_claimed(
             evidence.write_cleanup({"outcome": "incomplete", **record, **prefix, **gone.figures(), "left": error.left})
         except StorageError as unwritten:
             error.add_note(f"The evidence doesn't say so: {unwritten}")
+        else:
+            _no_longer_deleting(client, evidence)
         raise
+    begun = watch.begun()
     if planned.hidden:
         log.warning(
             "The bucket keeps versions: %d objects below %s/ are hidden by delete markers and billed until a lifecycle "
@@ -116,3 +123,18 @@ def delete_claimed(
         )
     outcome = "hidden" if planned.hidden else "deleted"
     evidence.write_cleanup({"outcome": outcome, **record, **prefix, **planned.figures()})
+    _no_longer_deleting(client, evidence)
+    if begun:
+        raise OvertakenError(
+            f"A stage began below {evidence.prefix}/ while {len(planned.objects)} objects were deleted there (see "
+            f"{begun[0]}): what it staged may be gone in part. Run that stage again, and delete only what nobody "
+            "stages."
+        )
+
+
+def _no_longer_deleting(client: ObjectStorageClient, evidence: StagingEvidence) -> None:
+    """Remove the record that says so; the cleanup's own has taken its place."""
+    try:
+        client.delete_objects([evidence.deleting_uri])
+    except StorageError as error:
+        log.info("%s stays, though that deletion has ended: %s", evidence.deleting_uri, error)

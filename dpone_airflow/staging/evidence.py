@@ -4,7 +4,8 @@
 
     _run.json                       the claim of the whole run prefix, made before its first byte
     _run/staged-<nonce>-00001.json  what was staged while the stage went on, every few seconds
-    _run/alive.json                 that the stage goes on: it has nothing to record and isn't at its end
+    _run/alive.json                 that a try goes on: a later one says so when it begins, any one every ten minutes
+    _run/deleting.json              that a deletion goes on, or died
     _run/manifest.json              what was staged in the end
     _run/failed.json                how the last try ended that didn't stage everything
     _run/verify.json                what the last verify found
@@ -38,6 +39,7 @@ from dpone_airflow.storage.errors import (
     ObjectAlreadyExistsError,
     ObjectNotFoundError,
     UnclaimedPrefixError,
+    redact,
 )
 from dpone_airflow.storage.uri import ObjectStorageUri
 
@@ -125,9 +127,14 @@ class StagingEvidence:
         self.prefix = run_prefix(base_uri, run_id, part)
         #: The folder of all records but the claim, which lies beside it.
         self.folder = evidence_folder(base_uri, run_id, part)
+        #: The folder of the records of all parts, and of their claims.
+        self.run_folder = base_of(base_uri).child(EVIDENCE_FOLDER).child(run_id)
+        #: The records of the whole run, if these are of a part.
+        self.whole = None if part is None else StagingEvidence(client, base_uri, run_id, by=by)
         self.claim_uri = replace(self.folder, key=f"{self.folder.key}.json")
         self.manifest_uri = self.folder.child("manifest.json")
         self.alive_uri = self.folder.child("alive.json")
+        self.deleting_uri = self.folder.child("deleting.json")
         self.failure_uri = self.folder.child("failed.json")
         self.verify_uri = self.folder.child("verify.json")
         self.cleanup_uri = self.folder.child("cleanup.json")
@@ -195,9 +202,10 @@ class StagingEvidence:
         try:
             record = json.loads(text)
             return Claim(StagingWriter(**record["writer"]), dict(record["plan"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            reason = f"{type(error).__name__}: {redact(str(error)[:200])}"
             raise ClaimError(
-                f"{self.claim_uri} is no claim that this dpone-airflow can read ({error!r}): nothing is touched below "
+                f"{self.claim_uri} is no claim that this dpone-airflow can read ({reason}): nothing is touched below "
                 f"{self.prefix}/. Read the record with the version that wrote it."
             ) from error
 
@@ -232,10 +240,13 @@ class StagingEvidence:
         self._write_objects(uri, "checkpoint", {}, objects)
         return uri
 
-    def write_alive(self) -> ObjectStorageUri:
-        """Say that the stage goes on; return where. A sweep leaves alone what has a young record."""
-        self._write(self.alive_uri, {"kind": "alive"})
-        return self.alive_uri
+    def write_alive(self) -> str | None:
+        """Say that the stage goes on; return the record's ETag. A sweep leaves alone what has a young record."""
+        return self._write(self.alive_uri, {"kind": "alive"})
+
+    def write_deleting(self, intent: Mapping[str, Any]) -> None:
+        """Say that a deletion begins. Whoever stages there sees it; one that isn't removed again has died."""
+        self._write(self.deleting_uri, {"kind": "deleting", **intent})
 
     def find_staged(self) -> list[ObjectStorageUri]:
         """Return the records of what was staged: checkpoints and then the final manifest, as far as there are any.
@@ -270,9 +281,9 @@ class StagingEvidence:
         """Record what a cleanup did."""
         self._write(self.cleanup_uri, {"kind": "cleanup", **outcome})
 
-    def _write(self, uri: ObjectStorageUri, record: dict[str, Any], *, only_if_absent: bool = False) -> None:
+    def _write(self, uri: ObjectStorageUri, record: dict[str, Any], *, only_if_absent: bool = False) -> str | None:
         data = json.dumps(self._stamped(record), ensure_ascii=False, indent=1).encode()
-        self._client.put_bytes(data, uri, content_type=_JSON, only_if_absent=only_if_absent)
+        return self._client.put_bytes(data, uri, content_type=_JSON, only_if_absent=only_if_absent).etag
 
     def _stamped(self, record: dict[str, Any]) -> dict[str, Any]:
         by = {} if self._by is None else {"by": dict(self._by)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from dpone_airflow.staging.plan import ObjectStorageStagingPlan, checked_child, run_prefix
 from dpone_airflow.storage.errors import InvalidInputError, InvalidManifestError, InvalidUriError
@@ -305,7 +305,7 @@ class _Fields:
         if default is not None and key not in self._left:
             return default
         value = self._take(key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        if not is_count(value):
             raise self._wrong(key, value, "a whole number from 0")
         return value
 
@@ -326,6 +326,16 @@ class _Fields:
         return self._left.pop(key)
 
     def _wrong(self, key: str, value: Any, takes: str) -> InvalidManifestError:
-        return InvalidManifestError(
-            f"{self._where}{key} is {type(value).__name__} {str(value)[:80]!r}: it takes {takes}."
-        )
+        return InvalidManifestError(f"{self._where}{key} is {type(value).__name__} {_brief(value)}: it takes {takes}.")
+
+
+def is_count(value: object) -> TypeGuard[int]:
+    """Return whether a value is a number of files or bytes, as a record or a manifest may have it."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _brief(value: Any) -> str:
+    try:
+        return repr(str(value)[:80])
+    except (ValueError, RecursionError):  # a number of too many digits, lists in lists
+        return "that is too long to be shown"

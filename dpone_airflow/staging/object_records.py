@@ -21,7 +21,7 @@ from typing import Any
 
 from dpone_airflow.staging.manifest import ObjectStorageStagingObject
 from dpone_airflow.storage.client import ObjectStorageClient, ObjectStorageObject
-from dpone_airflow.storage.errors import ObjectNotFoundError
+from dpone_airflow.storage.errors import ObjectNotFoundError, redact
 from dpone_airflow.storage.uri import ObjectStorageUri
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,9 @@ def read_records(
                 try:
                     yield from _objects(path, storage_options)
                 except (ValueError, KeyError, TypeError, RecursionError) as error:
-                    log.warning("%s can't be read (%r): what it records is staged again.", uri, error)
+                    # Not its repr: that of text in another encoding holds the whole of it.
+                    kind, said = type(error).__name__, str(error)[:200]
+                    log.warning("%s can't be read (%s: %s): what it records is staged again.", uri, kind, redact(said))
                 path.unlink()
 
 

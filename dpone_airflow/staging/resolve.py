@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any, Protocol
 
 from dpone_airflow.staging.evidence import EVIDENCE_VERSION, evidence_folder
-from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
+from dpone_airflow.staging.manifest import ObjectStorageStagingManifest, is_count
 from dpone_airflow.staging.plan import EVIDENCE_FOLDER
 from dpone_airflow.storage.client import ObjectStorageClient
 from dpone_airflow.storage.errors import InvalidManifestError
@@ -22,6 +22,8 @@ from dpone_airflow.storage.uri import ObjectStorageUri
 
 _NAME = "manifest.json"
 _URI, _SHA256 = "manifest_uri", "manifest_sha256"
+# Of a mapped stage's mapped loader, and rendered to text on the way; no more than this is meant.
+_MOST_LISTS = 10
 
 
 class GivesClients(Protocol):
@@ -86,6 +88,8 @@ class ManifestPointer:
 
         :raises InvalidManifestError: naming the key that is missing or wrong.
         """
+        if not isinstance(data, Mapping):
+            raise InvalidManifestError(f"A pointer to a manifest is {type(data).__name__}: it takes a JSON object.")
         fields = dict(data)
         uri, digest = (fields.pop(name, None) for name in (_URI, _SHA256))
         if not isinstance(uri, str) or not isinstance(digest, str):
@@ -94,8 +98,8 @@ class ManifestPointer:
         header = ObjectStorageStagingManifest.from_dict(
             fields | {"object_count": 0, "total_size_bytes": 0, "objects": []}
         )
-        if not isinstance(count, int) or not isinstance(size, int):
-            raise InvalidManifestError("object_count and total_size_bytes of a pointer are whole numbers.")
+        if not is_count(count) or not is_count(size):
+            raise InvalidManifestError("object_count and total_size_bytes of a pointer are whole numbers from 0.")
         pointer = cls(header, count, size, uri, digest)
         if uri != str(manifest_uri_of(header)):
             raise InvalidManifestError(
@@ -128,6 +132,13 @@ def manifests_in(value: Any) -> list[ObjectStorageStagingManifest | ManifestPoin
 
     :raises InvalidManifestError: for anything else.
     """
+    return _found_in(value, _MOST_LISTS)
+
+
+def _found_in(value: Any, lists: int) -> list[ObjectStorageStagingManifest | ManifestPointer | ObjectStorageUri]:
+    """Return what ``value`` holds, which may be in so many lists, or texts, one in the other."""
+    if lists < 0:
+        raise InvalidManifestError("The manifest lies in too many lists: give one list with those of a run's parts.")
     if value is None:
         return []
     if isinstance(value, (ObjectStorageStagingManifest, ManifestPointer, ObjectStorageUri)):
@@ -136,14 +147,14 @@ def manifests_in(value: Any) -> list[ObjectStorageStagingManifest | ManifestPoin
         text = value.strip()
         if "://" in text and text[0] not in "{[(":
             return [ObjectStorageUri.parse(text)]
-        return manifests_in(_literal(text))
+        return _found_in(_literal(text), lists - 1)
     if isinstance(value, Mapping):
         return [ManifestPointer.from_dict(value) if _URI in value else ObjectStorageStagingManifest.from_dict(value)]
     if not isinstance(value, Iterable) or isinstance(value, (bytes, bytearray)):
         raise InvalidManifestError(
             f"The manifest is {type(value).__name__}: give the output of a stage task, or the URI of a stored manifest."
         )
-    return [given for item in value for given in manifests_in(item)]
+    return [given for item in value for given in _found_in(item, lists - 1)]
 
 
 def _whole(
@@ -200,23 +211,39 @@ def read_manifest(uri: str, hook: GivesClients, digest: str | None = None) -> Ob
     return manifest
 
 
-def _manifest_in(uri: str, content: bytes) -> ObjectStorageStagingManifest:
+def manifest_of_record(where: str, record: Any) -> ObjectStorageStagingManifest:
+    """Return the manifest that a record of the evidence holds.
+
+    :param where: what messages call the record.
+    :raises InvalidManifestError: if it is no record of a manifest, of a later version, or can't be used.
+    """
     try:
-        record = json.loads(content)
         kind, version, manifest = record["kind"], record["version"], record["manifest"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InvalidManifestError(
-            f"{uri} is no record of a staged manifest ({type(error).__name__}): give the URI of a manifest.json below "
-            "_manifests/."
-        ) from error
+    except (KeyError, TypeError) as error:
+        raise _no_record(where, error) from error
     if not isinstance(version, int) or version > EVIDENCE_VERSION:
         raise InvalidManifestError(
-            f"{uri} is of evidence version {version!r}, and this dpone-airflow reads up to {EVIDENCE_VERSION}: "
+            f"{where} is of evidence version {version!r}, and this dpone-airflow reads up to {EVIDENCE_VERSION}: "
             "upgrade it."
         )
     if kind != "manifest":
-        raise InvalidManifestError(f"{uri} is a record of kind {kind!r}: give the URI of a manifest.json.")
+        raise InvalidManifestError(f"{where} is a record of kind {kind!r}: give the URI of a manifest.json.")
     try:
         return ObjectStorageStagingManifest.from_dict(manifest)
     except InvalidManifestError as error:
-        raise InvalidManifestError(f"{uri} can't be used: {error}") from error
+        raise InvalidManifestError(f"{where} can't be used: {error}") from error
+
+
+def _manifest_in(uri: str, content: bytes) -> ObjectStorageStagingManifest:
+    try:
+        record = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise _no_record(uri, error) from error
+    return manifest_of_record(uri, record)
+
+
+def _no_record(where: str, error: Exception) -> InvalidManifestError:
+    return InvalidManifestError(
+        f"{where} is no record of a staged manifest ({type(error).__name__}): give the URI of a manifest.json below "
+        f"{EVIDENCE_FOLDER}/."
+    )

@@ -38,7 +38,7 @@ def check_run_id(run_id: str) -> str:
     elif len(run_id) > MAX_RUN_ID_BYTES:
         problem = f"has {len(run_id)} bytes, and {MAX_RUN_ID_BYTES} is the most"
     if problem:
-        raise InvalidPlanError(f"run_id {run_id!r} can't be used: it {problem}.")
+        raise InvalidPlanError(f"run_id {_shown(run_id)} can't be used: it {problem}.")
     return run_id
 
 
@@ -50,7 +50,7 @@ def check_part(part: str | None) -> str | None:
     """
     if part is not None and not (isinstance(part, str) and _PART.fullmatch(part) and len(part) <= 100):
         raise InvalidPlanError(
-            f"part {part!r} can't be used: write 1 to 100 characters of A-Z a-z 0-9 _ = -, the first no _."
+            f"part {_shown(part)} can't be used: write 1 to 100 characters of A-Z a-z 0-9 _ = -, the first no _."
         )
     return part
 
@@ -76,3 +76,8 @@ def _slug(readable: str, identity: str) -> str:
     digest = sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_LENGTH]
     stem = _UNSAFE.sub("-", readable).strip("._-") or "run"
     return f"{stem[: MAX_RUN_ID_BYTES - _DIGEST_LENGTH - 1]}-{digest}"
+
+
+def _shown(value: object) -> str:
+    """Return a text in quotes; of anything else its type, for not every value can be written out."""
+    return repr(value) if isinstance(value, str) else type(value).__name__

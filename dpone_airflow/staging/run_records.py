@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from dpone_airflow.staging.evidence import EVIDENCE_VERSION
-from dpone_airflow.staging.manifest import SCHEMA_VERSION
+from dpone_airflow.staging.manifest import SCHEMA_VERSION, is_count
 from dpone_airflow.staging.object_records import objects_of
 from dpone_airflow.staging.plan import EVIDENCE_FOLDER, base_of
 from dpone_airflow.storage.client import ObjectStorageClient, ObjectStorageObject
@@ -33,7 +33,13 @@ HEAD_BYTES = 64 * 1024
 _WHOLE_RUN = "_run"
 _ENDING = ".json"
 # By the names of their files; a checkpoint is named after its try.
-_KINDS = {"manifest": "manifest", "failed": "failure", "verify": "verify", "cleanup": "cleanup"}
+_KINDS = {
+    "manifest": "manifest",
+    "failed": "failure",
+    "verify": "verify",
+    "deleting": "deleting",
+    "cleanup": "cleanup",
+}
 _CLAIM = "claim"
 _CHECKPOINT_STEM = "staged-"
 
@@ -72,7 +78,7 @@ class Record:
 class Place:
     """The records of a run, or of one part of it, as a listing shows them.
 
-    :param listed: claim, manifest, failure, verify and cleanup, by kind.
+    :param listed: claim, manifest, failure, verify, deleting and cleanup, by kind.
     :param checkpoints: the last one of each try.
     """
 
@@ -91,9 +97,14 @@ def find_records(
     :raises StorageError: if the store refuses the listing or fails.
     """
     top = base_of(base_uri).child(EVIDENCE_FOLDER)
+    return records_in(client.list_objects(top if run_id is None else top.child(run_id)), top)
+
+
+def records_in(items: Iterable[ObjectStorageObject], top: ObjectStorageUri) -> dict[str, dict[str | None, Place]]:
+    """Return the records among ``items``, which a listing of the evidence folder ``top`` has found, in like manner."""
     below = len(top.prefix)
     runs: dict[str, dict[str | None, Place]] = {}
-    for item in client.list_objects(top if run_id is None else top.child(run_id)):
+    for item in items:
         segments = item.uri.key[below:].split("/")
         stem = segments[-1].removesuffix(_ENDING)
         if stem == segments[-1]:
@@ -115,10 +126,11 @@ def _place(runs: dict[str, dict[str | None, Place]], run_id: str, name: str) -> 
 
 
 def read_heads(
-    client: ObjectStorageClient, wanted: Iterable[tuple[str, ObjectStorageObject]]
+    client: ObjectStorageClient, wanted: Iterable[tuple[str, ObjectStorageObject]], *, threads: int | None = None
 ) -> dict[ObjectStorageUri, Record | UnreadableRecord]:
     """Read records of the kinds given, several at once. What is gone since it was listed is left out.
 
+    :param threads: how many at once; by default the client's ``max_concurrency``.
     :raises StorageError: if the store fails. A refusal of one record makes just that one unreadable.
     """
 
@@ -126,7 +138,7 @@ def read_heads(
         return _read_head(client, *kind_and_item)
 
     wanted = list(wanted)
-    with ThreadPoolExecutor(client.max_concurrency, thread_name_prefix="dpone-report") as pool:
+    with ThreadPoolExecutor(threads or client.max_concurrency, thread_name_prefix="dpone-report") as pool:
         found = pool.map(read, wanted)
         return {item.uri: head for (_, item), head in zip(wanted, found, strict=True) if head is not None}
 
@@ -209,11 +221,6 @@ def _check_version(fields: Mapping[str, Any], name: str, known: int) -> None:
         raise ValueError(f"its {name} is {str(version)[:40]!r}")
     if version > known:
         raise _NewerError(f"is of {name} {version}, and this dpone-airflow reads up to {known}: upgrade it")
-
-
-def is_count(value: Any) -> bool:
-    """Return whether a value of a record is a number of files or bytes."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
 def moment(text: Any) -> datetime:

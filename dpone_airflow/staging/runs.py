@@ -10,15 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import StrEnum
+from itertools import islice
 from typing import Any, TypeAlias
 
+from dpone_airflow.staging.manifest import is_count
 from dpone_airflow.staging.plan import base_of
 from dpone_airflow.staging.run_records import (
     Place,
     Record,
     UnreadableRecord,
     find_records,
-    is_count,
     moment,
     read_heads,
 )
@@ -310,15 +311,18 @@ def runs_at(
     *,
     claims: bool,
     now: datetime | None = None,
+    threads: int | None = None,
 ) -> RecordedRuns:
     """Return what is told of runs whose records ``find_records`` has found.
 
     :param claims: whether every claim is read, or only where nothing else says who staged.
+    :param threads: how many records are read at once; by default the client's ``max_concurrency``.
     :raises StorageError: if the store fails.
     """
     base = base_of(base_uri)
     everywhere = [place for run in places.values() for place in run.values()]
-    heads = read_heads(client, [item for place in everywhere for item in _needed(place, claim=claims)])
+    needed = [item for place in everywhere for item in _needed(place, claim=claims)]
+    heads = read_heads(client, needed, threads=threads)
     # Who staged is in the manifest too, but not without Airflow.
     heads |= read_heads(
         client,
@@ -327,6 +331,7 @@ def runs_at(
             for place in everywhere
             if "claim" in place.listed and place.listed["claim"].uri not in heads and not _says_who(place, heads)
         ],
+        threads=threads,
     )
     runs = [_run(base, name, parts, heads) for name, parts in places.items()]
     earliest = datetime.min.replace(tzinfo=UTC)
@@ -391,6 +396,7 @@ def _part(name: str | None, own: _Read, whole: _Read | None) -> RecordedPart:
     verify = _later(own.get("verify"), whole.get("verify") if whole else None)
     own_cleanup = own.get("cleanup")
     cleanup = _later(own_cleanup, whole.get("cleanup") if whole else None)
+    deleting = _later(own.get("deleting"), whole.get("deleting") if whole else None)
     if manifest and failure and failure.at < manifest.at:
         failure = None
     unreadable = own.unreadable + (whole.unreadable if whole else ())
@@ -402,7 +408,7 @@ def _part(name: str | None, own: _Read, whole: _Read | None) -> RecordedPart:
     counted = _mapping(manifest.fields.get("manifest")) if manifest else {}
     return RecordedPart(
         part=name,
-        state=RunState.UNREADABLE if unreadable else _state(own, manifest, failure, verify, cleanup),
+        state=RunState.UNREADABLE if unreadable else _state(own, manifest, failure, verify, deleting, cleanup),
         fields={key: _word(plan.get(key)) for key in _PLAN},
         writer={key: _word(writer.get(key)) for key in _WRITER} | {"map_index": _count(writer.get("map_index"))},
         claimed_at=claim.at if claim else None,
@@ -431,7 +437,12 @@ def _part(name: str | None, own: _Read, whole: _Read | None) -> RecordedPart:
 
 
 def _state(
-    own: _Read, manifest: Record | None, failure: Record | None, verify: Record | None, cleanup: Record | None
+    own: _Read,
+    manifest: Record | None,
+    failure: Record | None,
+    verify: Record | None,
+    deleting: Record | None,
+    cleanup: Record | None,
 ) -> RunState:
     """Return what happened last. What came first of two that have the same time is overruled."""
     # While a manifest is there, what it says is staged: a try that changes that removes it first.
@@ -443,6 +454,8 @@ def _state(
     if verify:
         good = verify.fields.get("outcome") == "verified"
         happened.append((verify.at, RunState.VERIFIED if good else RunState.VERIFY_FAILED))
+    if deleting:
+        happened.append((deleting.at, RunState.CLEANUP_INCOMPLETE))
     if cleanup:
         clean = cleanup.fields.get("outcome") in ("deleted", "hidden")
         happened.append((cleanup.at, RunState.CLEANED if clean else RunState.CLEANUP_INCOMPLETE))
@@ -470,14 +483,17 @@ def _outcome(record: Record | None) -> dict[str, Any] | None:
         if isinstance(listed, (list, dict)):
             found[name] = len(listed)
             if listed:
-                found.setdefault("named", []).extend(_lines(name, listed)[:NAMED])
+                found.setdefault("named", []).extend(_lines(name, listed))
     return found
 
 
 def _lines(name: str, listed: list[Any] | dict[str, Any]) -> list[str]:
+    """Return what is told of the first that are listed."""
     if isinstance(listed, dict):
-        return [redact(f"{name}: {uri} ({why})") for uri, why in listed.items()]
-    return [redact(f"{name}: {uri}") for uri in listed]
+        told = [f"{uri} ({_word(why) or 'it is not said why'})" for uri, why in islice(listed.items(), NAMED)]
+    else:
+        told = [_word(uri) or "something without a name" for uri in islice(listed, NAMED)]
+    return [redact(f"{name}: {text}") for text in told]
 
 
 def _failure(record: Record | None) -> str | None:

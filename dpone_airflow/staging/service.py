@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypedDict, Unpack
@@ -22,14 +22,16 @@ from dpone_airflow.staging.evidence import ClaimedRun, StagingWriter, claim_run,
 from dpone_airflow.staging.exact_prefix import check_staged, remove_strays, remove_vanished_parts
 from dpone_airflow.staging.file_staging import FileStaging, StagedFile
 from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
+from dpone_airflow.staging.overtaken import StageWatch
 from dpone_airflow.staging.plan import ObjectStorageStagingPlan, checked_child
 from dpone_airflow.staging.progress import Progress, ProgressFactory
+from dpone_airflow.staging.rights import check_may_delete, deletes_later
 from dpone_airflow.staging.sources import Files, SourceFile, find_sources, sources_as_they_come
 from dpone_airflow.staging.stale_uploads import abort_stale_uploads
 from dpone_airflow.staging.upload import FileScheduler, lanes_for_large_files
 from dpone_airflow.staging.verify import VerifyReport, verify_staged
 from dpone_airflow.storage.client import ObjectStorageClient, ObjectStorageObject
-from dpone_airflow.storage.errors import AlreadyStagedError, DponeAirflowError, StorageError
+from dpone_airflow.storage.errors import AlreadyStagedError, DponeAirflowError, OvertakenError, StorageError
 from dpone_airflow.storage.uri import ObjectStorageUri
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ class StageOptions(TypedDict, total=False):
     live_parts: Collection[str] | None
     delete_local: bool
     backlog: Backlog | None
+    cleans_up: bool | None
     stop: threading.Event | None
     progress: ProgressFactory
 
@@ -112,6 +115,7 @@ class ObjectStorageStagingService:
         live_parts: Collection[str] | None = None,
         delete_local: bool = False,
         backlog: Backlog | None = None,
+        cleans_up: bool | None = None,
         stop: threading.Event | None = None,
         progress: ProgressFactory = Progress,
     ) -> StagedRun:
@@ -127,11 +131,16 @@ class ObjectStorageStagingService:
         :param live_parts: the parts that the run has now, if this call is to remove all others.
         :param delete_local: whether a file is removed from the local disk once it is staged.
         :param backlog: how far an iterator may be ahead of its uploads; by default 32 files and 1 GiB.
+        :param cleans_up: whether a cleanup will delete with this client's credentials, by default as the
+            policy says; the right is then asked for before the first file is sent, as it is with
+            ``exact_prefix="enforce"``.
         :param stop: once it is set, the stage ends as soon as it can.
         :param progress: what tells how far it is; by default a log line every few seconds.
         :raises SourceFileError: for files that are missing, no files, changing, or of one name.
         :raises ClaimError: if the prefix is somebody else's.
+        :raises OvertakenError: if a later try of this writer, or a deletion, has begun there meanwhile.
         :raises StagingStoppedError: if ``stop`` was set before all files were there.
+        :raises StorageAccessDeniedError: naming the right that is missing.
         :raises StorageError: if the store refuses or fails.
         """
         began_at, began = datetime.now(UTC), time.monotonic()
@@ -145,15 +154,20 @@ class ObjectStorageStagingService:
         done: list[StagedFile] = []
         call: dict[str, Any] = {"began_at": began_at.isoformat(), "engine": self._client.engine}
         call["engine_version"] = versions(self._client.engine).get(self._client.engine)
+        watch: StageWatch | None = None
         try:
+            # First of all, before a sweep takes what an earlier try has left for forgotten.
+            watch = StageWatch(self._client, run)
+            if deletes_later(plan, exact_prefix, cleans_up):
+                check_may_delete(self._client, plan)
             known: dict[str, StagedBefore] = {}
             records: Sequence[ObjectStorageUri] = ()
+            checkpoints = Checkpoints(self._client, run.evidence, watch=watch)
             if not run.is_new:
                 names = None if sources is None else {source.file_name for source in sources}
                 known, records = self._look_back(plan, run, names, if_exists, exact_prefix)
             if live_parts is not None and not run.run_is_new:
                 remove_vanished_parts(self._client, plan, live_parts, exact_prefix, self._by)
-            checkpoints = Checkpoints(self._client, run.evidence)
             count, size = len(sources or ()), sum(source.known_bytes for source in sources or ())
             with checkpoints, progress(f"Staging {plan.prefix}/", count, size) as progressing:
                 if run.evidence.manifest_uri in records:
@@ -175,13 +189,23 @@ class ObjectStorageStagingService:
                     done = scheduler.run_as_they_come(arriving, staging.begin, backlog or Backlog())
                 else:
                     done = scheduler.run(sources or (), staging.begin)
+            if any(not file.kept and file.item.size_bytes > self._client.largest_put_bytes for file in done):
+                # An upload that was begun twice, since the first answer got lost, has left one open.
+                abort_stale_uploads(self._client, plan.prefix)
             manifest = ObjectStorageStagingManifest.of(plan, [file.item for file in done])
             check_staged(self._client, manifest, exact_prefix)
             kept = sum(file.kept for file in done)
             call |= {"sent": len(done) - kept, "kept": kept}
+            watch.check()
+            watch.writes(run.evidence.manifest_uri)
             record = run.evidence.write_manifest(manifest, call)
+            self._keep_if_not_overtaken(watch, record)
         except BaseException as error:
-            self._record_failure(run, call, error)
+            overtaken = watch.overtaken() if watch else None
+            if overtaken is None:
+                self._record_failure(run, call, error)
+            elif isinstance(error, StorageError):  # somebody else deletes and aborts there: that is why
+                raise overtaken from error
             raise
         checkpoints.remove(uri for uri in records if uri != run.evidence.manifest_uri)
         return StagedRun(manifest, record, len(done) - kept, kept, began_at, time.monotonic() - began)
@@ -257,6 +281,17 @@ class ObjectStorageStagingService:
         abort_stale_uploads(self._client, plan.prefix)
         known = staged_before(run.evidence.read_staged(records), listed) if if_exists == "resume" else {}
         return known, records
+
+    def _keep_if_not_overtaken(self, watch: StageWatch, record: ObjectStorageObject) -> None:
+        """Take back a manifest that was true until just before it was recorded."""
+        watch.has_written(record)
+        try:
+            watch.check()
+        except OvertakenError:
+            with suppress(StorageError):
+                if self._client.stat(record.uri).etag == record.etag:
+                    self._client.delete_objects([record.uri])
+            raise
 
     def _lanes(self, sources: Sequence[SourceFile] | None, known: Mapping[str, StagedBefore]) -> int:
         """Return how many parts of one large file go at once."""

@@ -15,6 +15,8 @@ from dpone_airflow.storage.errors import (
     InvalidInputError,
     NoFilesMatchedError,
     SourceFileError,
+    printable_cause,
+    redact,
 )
 from dpone_airflow.storage.hashing import file_not_found, not_a_regular_file
 from dpone_airflow.storage.readers import Content
@@ -113,7 +115,8 @@ def _sources_of(item: File) -> Iterator[SourceFile]:
         else:
             yield from _matches(str(item))
     except (OSError, ValueError) as error:  # a name that is too long, or has a NUL
-        raise SourceFileError(f"{str(item)[:200]!r} can't be read as a path: {error}.") from error
+        shown, reason = redact(str(item)[:200]), redact(str(error))
+        raise SourceFileError(f"{shown!r} can't be read as a path: {reason}.") from printable_cause(error)
 
 
 def _matches(pattern: str) -> Iterator[SourceFile]:
@@ -181,5 +184,5 @@ class _Names(dict[str, str]):
 
 
 def _shown(items: list[File]) -> str:
-    shown = ", ".join(repr(str(item)) for item in items[:3])
+    shown = ", ".join(repr(redact(str(item))) for item in items[:3])
     return f"files=[{shown}{', …' if len(items) > 3 else ''}]"

@@ -96,7 +96,7 @@ def verify_staged(
         return report
     error = StagingVerifyError(
         f"{report.prefix} doesn't hold what its manifest says: {_differences(report)}. "
-        f"{_advice(client, manifest, report)}",
+        f"{advice(client, manifest, report)}",
         uri=report.prefix,
         missing=report.missing,
         extra=report.extra,
@@ -231,7 +231,8 @@ def _differences(report: VerifyReport) -> str:
     )
 
 
-def _advice(client: ObjectStorageClient, manifest: ObjectStorageStagingManifest, report: VerifyReport) -> str:
+def advice(client: ObjectStorageClient, manifest: ObjectStorageStagingManifest, report: VerifyReport) -> str:
+    """Return what to do about a difference; where objects are missing, whether a cleanup took them is looked up."""
     cleaned_up = _cleaned_up(client, manifest) if report.missing else None
     if cleaned_up:
         return f"The evidence has a cleanup of {cleaned_up}: stage the run again before it is loaded."

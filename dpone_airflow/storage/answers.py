@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TypeVar
 
 from dpone_airflow.storage.errors import (
     BucketNotFoundError,
@@ -16,7 +17,12 @@ from dpone_airflow.storage.errors import (
 from dpone_airflow.storage.permissions import missing_permission
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 
+Told = TypeVar("Told")
+
+#: The checksum in an answer isn't that of the bytes that were sent, or that came.
+OTHER_CHECKSUM = "OtherChecksum"
 _CHECKSUM_CODES = {
+    OTHER_CHECKSUM,
     "BadDigest",
     "InvalidDigest",
     "Md5Mismatch",
@@ -85,6 +91,16 @@ _BUSY_CODES = {
     "ServiceResponseTimeoutError",
     "TransportError",
 }
+_BROKEN_OFF_CODES = {
+    "ChunkedEncodingError",
+    "ConnectionClosedError",
+    "ConnectionError",
+    "IncompleteReadError",
+    "ReadTimeoutError",
+    "ResponseStreamingError",
+    "ServiceResponseError",
+    "ServiceResponseTimeoutError",
+}
 _ADVICE: dict[type[StorageError], str] = {
     BucketNotFoundError: "Create the bucket or container, or correct the URI.",
     ChecksumMismatchError: "The bytes changed on their way and nothing was stored; run it again.",
@@ -92,6 +108,7 @@ _ADVICE: dict[type[StorageError], str] = {
     ObjectNotFoundError: "Check the URI, and whether a cleanup has deleted it.",
     StorageError: "If the store is up and reachable from this host, run it again.",
 }
+_ADVICE_BY_CODE = {OTHER_CHECKSUM: "The bytes changed on their way, or in the store; run it again."}
 
 
 def store_error(
@@ -123,7 +140,8 @@ def store_error(
             code=code,
             permission=permission,
         )
-    return kind(f"Could not {action} {uri}: {detail}. {_ADVICE[kind]}", uri=str(uri), status=status, code=code)
+    advice = _ADVICE_BY_CODE.get(code, _ADVICE[kind])
+    return kind(f"Could not {action} {uri}: {detail}. {advice}", uri=str(uri), status=status, code=code)
 
 
 def key_reason(reason: str, provider: ObjectStorageProvider) -> str:
@@ -162,9 +180,36 @@ def _advice_on_refusal(permission: str, code: str, message: str) -> str:
     return "Check the credentials of the Airflow connection and the rights they have on this prefix."
 
 
+def check_answer(action: str, uri: ObjectStorageUri, sent: str, answered: str | None) -> None:
+    """Refuse an answer that has another checksum than what was sent; one that has none is as good.
+
+    :raises ChecksumMismatchError: naming both.
+    """
+    if answered not in (None, sent):
+        message = f"the store answers that it has the checksum {answered}, and {sent} was sent"
+        raise store_error(action, uri, None, OTHER_CHECKSUM, message)
+
+
 def may_pass(status: int | None, code: str) -> bool:
     """Return whether an answer may be another one a little later: a store that is busy, a connection that broke."""
     return status in _BUSY_STATUSES or code in _BUSY_CODES
+
+
+def told(value: Told | None, name: str, action: str, uri: ObjectStorageUri) -> Told:
+    """Return what an answer says.
+
+    Python's HTTP client takes headers that break off for all that there are.
+
+    :raises StorageError: if it doesn't say it.
+    """
+    if value is None:
+        raise store_error(action, uri, None, "ConnectionClosedError", f"the answer broke off before its {name}")
+    return value
+
+
+def broke_off(status: int | None, code: str) -> bool:
+    """Return whether an answer had begun, or could have, and the rest of it didn't come."""
+    return status in (None, 200, 206) and code in _BROKEN_OFF_CODES
 
 
 def _classify(status: int | None, code: str, on_404: type[StorageError]) -> type[StorageError]:

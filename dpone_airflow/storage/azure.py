@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, BinaryIO
 
+from dpone_airflow.storage.answers import OTHER_CHECKSUM, told
+from dpone_airflow.storage.bucket_settings import BucketSettings, azure_settings
 from dpone_airflow.storage.client import (
     DEFAULT_MAX_CONCURRENCY,
     BaseObjectStorageClient,
@@ -121,6 +124,33 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
             found = container.walk_blobs(name_starts_with=prefix.prefix or None, delimiter="/")
             return [item.name[len(prefix.prefix) : -1] for item in found if isinstance(item, BlobPrefix)]
 
+    def bucket_settings(self, anywhere: ObjectStorageUri) -> BucketSettings:
+        self.check(anywhere)
+        place = replace(anywhere, key="")
+
+        def container() -> Any:
+            with self._calling("look up the settings of", place):
+                return self._service.get_container_client(anywhere.bucket).get_container_properties()
+
+        def service() -> Any:
+            with self._calling("look up the blob service that has", place):
+                return self._service.get_service_properties()
+
+        return azure_settings(container, service)
+
+    def _put_wrong(self, target: UploadTarget, data: bytes, digest: str) -> bool:
+        checksum = base64.b64encode(bytes.fromhex(digest)[:16]).decode()
+        with self._calling("write", target.uri):
+            self._blob(target.uri).upload_blob(
+                data,
+                length=len(data),
+                overwrite=True,
+                metadata=dict(target.metadata),
+                headers={"Content-MD5": checksum},
+                **self._write_options(),
+            )
+        return True
+
     def _put_small(self, target: UploadTarget, data: bytes, digest: str, only_if_absent: bool) -> str | None:
         with self._calling("write", target.uri):
             answer = self._blob(target.uri).upload_blob(
@@ -132,7 +162,7 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
                 content_settings=_content_settings(target.content_type),
                 **self._write_options(),
             )
-        return normalise_etag(answer.get("etag"))
+        return normalise_etag(told(answer.get("etag"), "ETag", "write", target.uri))
 
     def _put_large(self, target: UploadTarget, reader: Reader, part_bytes: int, lanes: int) -> str | None:
         from azure.storage.blob import BlobBlock
@@ -154,7 +184,7 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
                 metadata=dict(target.metadata) | self._metadata(sha256=reader.sha256()),
                 **self._write_options(),
             )
-        return normalise_etag(answer.get("etag"))
+        return normalise_etag(told(answer.get("etag"), "ETag", "commit the blocks of", target.uri))
 
     def _download(self, uri: ObjectStorageUri, file: BinaryIO) -> ObjectStorageObject:
         with self._calling("read", uri, on_404=ObjectNotFoundError):
@@ -208,8 +238,10 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
 
     def _sdk_errors(self) -> tuple[type[Exception], ...]:
         from azure.core.exceptions import AzureError
+        from requests.exceptions import RequestException
 
-        return (AzureError,)
+        # What comes of a download that breaks off is requests' own, while its MD5 is to be compared.
+        return (AzureError, RequestException)
 
     def _describe(self, error: Any) -> tuple[int | None, str, str]:
         code = getattr(error, "error_code", None) or type(error).__name__
@@ -217,6 +249,8 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
             code = "NoCredentials"
         # The first line is the sentence; the rest is request ids and the raw answer.
         message = str(getattr(error, "message", "") or error).partition("\n")[0]
+        if message.startswith("MD5 mismatch"):  # the SDK's own words, without a class
+            code = OTHER_CHECKSUM
         return getattr(error, "status_code", None), str(getattr(code, "value", code)), message
 
 
@@ -229,10 +263,10 @@ def _content_settings(content_type: str | None) -> Any:
 def _object(uri: ObjectStorageUri, properties: Any) -> ObjectStorageObject:
     return ObjectStorageObject(
         uri,
-        properties.size,
+        told(properties.size, "Content-Length", "look up", uri),
         (properties.metadata or {}).get("dpone_sha256"),
         properties.content_settings.content_type,
-        normalise_etag(properties.etag),
+        normalise_etag(told(properties.etag, "ETag", "look up", uri)),
         (properties.metadata or {}).get("dpone_nonce"),
         properties.last_modified,
     )

@@ -20,10 +20,10 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Protocol, cast, runtime_checkable
+from typing import Any, BinaryIO, ClassVar, Protocol, TypeVar, cast, runtime_checkable
 from uuid import uuid4
 
-from dpone_airflow.storage.answers import may_pass, store_error
+from dpone_airflow.storage.answers import broke_off, store_error
 from dpone_airflow.storage.bucket_settings import BucketSettings
 from dpone_airflow.storage.concurrency import checked_max_concurrency
 from dpone_airflow.storage.deletes import Deleter, delete_incomplete, narrow_prefix
@@ -31,7 +31,6 @@ from dpone_airflow.storage.errors import (
     BucketNotFoundError,
     ChecksumMismatchError,
     InvalidUriError,
-    ObjectAlreadyExistsError,
     ObjectNotFoundError,
     SourceFileError,
     StorageError,
@@ -45,6 +44,8 @@ from dpone_airflow.storage.uploader import NotThisUploaderError, Uploader, Uploa
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 
 log = logging.getLogger(__name__)
+
+Read = TypeVar("Read")
 
 DEFAULT_MAX_CONCURRENCY = 8
 # What may wait in memory at once, in parts: eight that are sent, one that is read, and room to begin the next file.
@@ -125,7 +126,7 @@ class ObjectStorageClient(Protocol):
 
     @property
     def one_by_one_because(self) -> str:
-        """Why objects were deleted one by one at last; empty if they went in batches, or none were."""
+        """The store's answer to a batch, if objects are deleted one by one for it; empty if none was refused."""
 
     @property
     def endpoint_url(self) -> str | None:
@@ -339,8 +340,8 @@ class BaseObjectStorageClient(ABC):
         target = UploadTarget(uri, content_type, self._metadata(sha256=digest, nonce=nonce))
         try:
             return self._put_small(target, data, digest, True)
-        except ObjectAlreadyExistsError as failure:
-            return self._ours_after_all(uri, nonce, failure)
+        except StorageError as failure:
+            return self._ours_after_all(uri, nonce, len(data), failure)
 
     def _send_large(self, uri: ObjectStorageUri, reader: Reader, content_type: str | None, lanes: int) -> str | None:
         nonce = next(self._nonces)
@@ -368,7 +369,11 @@ class BaseObjectStorageClient(ABC):
             try:
                 return write()
             except StorageError as failure:
-                return self._ours_after_all(uri, nonce, failure)
+                self._close_uploads(uri, failure)
+                return self._ours_after_all(uri, nonce, reader.tell() if size is None else size, failure)
+
+    def _close_uploads(self, uri: ObjectStorageUri, failure: StorageError) -> None:  # noqa: B027 - see list_uploads
+        """Abort what a failed upload in parts has left open, where a store keeps such; else ``failure`` says so."""
 
     def _or_by_sdk(self, by_uploader: Callable[[], str | None], by_sdk: Callable[[], str | None]) -> str | None:
         """Let the uploader write; if that isn't for it after all, the SDK writes this and all that follows."""
@@ -381,14 +386,18 @@ class BaseObjectStorageClient(ABC):
                 log.info("%s, so the SDK uploads.", self.engine_note)
             return by_sdk()
 
-    def _ours_after_all(self, uri: ObjectStorageUri, nonce: str, failure: StorageError) -> str | None:
+    def _ours_after_all(self, uri: ObjectStorageUri, nonce: str, size: int, failure: StorageError) -> str | None:
         """Return the ETag of an object that our own write has made though its answer got lost.
+
+        :param size: how many bytes were to be written.
 
         :raises StorageError: ``failure``, if that isn't what is there.
         """
+        if isinstance(failure, ChecksumMismatchError):
+            raise failure
         with suppress(StorageError):
             found = self.stat(uri)
-            if found.nonce == nonce:
+            if (found.nonce, found.size_bytes) == (nonce, size):
                 log.info("%s is there: its upload came to its end though the answer was lost.", uri)
                 return found.etag
         raise failure
@@ -435,7 +444,7 @@ class BaseObjectStorageClient(ABC):
         unfinished = target.parent / f".{target.name[:100]}.{uuid4().hex}"
         try:
             with open(unfinished, "xb") as file:
-                found = self._download(uri, file)
+                found = self._reading(uri, partial(self._download, uri, file), partial(_empty, file))
             digest = sha256_of(unfinished)
             size = os.stat(unfinished).st_size
             if size != found.size_bytes or found.sha256 not in (None, digest):
@@ -455,17 +464,24 @@ class BaseObjectStorageClient(ABC):
     ) -> ObjectStorageObject:
         self.check(uri)
         sink = HashingSink(on_read)
-        for tries_left in reversed(range(_TRIES_TO_READ)):
+        download = partial(self._download, uri, cast("BinaryIO", sink))
+        found = self._reading(uri, download, partial(sink.seek, 0))
+        return ObjectStorageObject(uri, sink.size, sink.sha256(), found.content_type, found.etag)
+
+    def _reading(self, uri: ObjectStorageUri, read: Callable[[], Read], begin_again: Callable[[], object]) -> Read:
+        """Return what ``read`` returns; it is called again when an answer broke off.
+
+        The SDKs send a request again, but not all of them go on with an answer of which a part came.
+        """
+        for _ in range(_TRIES_TO_READ - 1):
             try:
-                found = self._download(uri, cast("BinaryIO", sink))
-                break
+                return read()
             except StorageError as error:
-                # The SDKs send a request again, but not all of them go on with an answer that broke off.
-                if not tries_left or not may_pass(error.status, error.code):
+                if not broke_off(error.status, error.code):
                     raise
                 log.info("Reading %s again: %s", uri, error)
-                sink.seek(0)
-        return ObjectStorageObject(uri, sink.size, sink.sha256(), found.content_type, found.etag)
+                begin_again()
+        return read()
 
     def exists(self, uri: ObjectStorageUri) -> bool:
         try:
@@ -501,8 +517,11 @@ class BaseObjectStorageClient(ABC):
         target = UploadTarget(uri, None, self._metadata(nonce=next(self._nonces)))
         try:
             return False if self._put_wrong(target, data, digest) else None
-        except ChecksumMismatchError:
-            return True
+        except StorageError as error:
+            # Some stores have no code for it; and what was wrong with the request was the checksum alone.
+            if isinstance(error, ChecksumMismatchError) or error.status == 400:
+                return True
+            raise
 
     def free_bytes(self) -> int | None:
         return None
@@ -602,3 +621,8 @@ class BaseObjectStorageClient(ABC):
     @abstractmethod
     def _delete_one(self, uri: ObjectStorageUri) -> None:
         """Delete one object, for stores that refuse a batch."""
+
+
+def _empty(file: BinaryIO) -> None:
+    file.seek(0)
+    file.truncate()

@@ -70,6 +70,8 @@ class Deleter:
         self._threads = threads
         self._sleep = sleep
         self._takes_batches = True
+        #: The store's answer to the last batch that it didn't take as one.
+        self.one_by_one_because = ""
 
     def delete(self, uris: Sequence[ObjectStorageUri]) -> None:
         """Delete objects of one bucket.
@@ -132,6 +134,7 @@ class Deleter:
             # A 500 may come from a store that can't do batches, or from one that failed this once.
             if isinstance(error, StorageAccessDeniedError) or (refusal.may_pass and error.status != 500):
                 return dict.fromkeys(keys, refusal)
+            self.one_by_one_because = error.code or f"status {error.status}"
             log.info("Deleting one by one, since the store didn't take a batch: %s", error)
             if error.status != 500:
                 self._takes_batches = False

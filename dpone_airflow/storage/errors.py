@@ -24,12 +24,14 @@
     │   ├── ChecksumMismatchError
     │   ├── PrefixMismatchError                 the prefix isn't what was uploaded
     │   ├── StagingVerifyError                  ``missing``, ``extra``, ``changed``: not what the manifest says
-    │   └── DeleteIncompleteError               ``left`` names what is still there, and why
+    │   ├── DeleteIncompleteError               ``left`` names what is still there, and why
+    │   └── SweepIncompleteError                ``failures`` names the runs that a sweep couldn't do, and why
     ├── ClaimError                              whose run prefix is it?
     │   ├── UnclaimedPrefixError
     │   ├── ClaimedByAnotherWriterError
     │   ├── ClaimNotFoundError
     │   ├── AlreadyStagedError                  if_exists="fail", and something is staged there
+    │   ├── OvertakenError                      somebody else began there meanwhile
     │   └── RetainedRunError                    its claim says that it is to be kept
     ├── DeletionLimitError                      more would be deleted than was allowed; nothing was
     ├── StagingStoppedError                     somebody asked the stage to stop
@@ -39,9 +41,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+
+from dpone_airflow.storage.redaction import printable_cause as printable_cause
+from dpone_airflow.storage.redaction import redact as redact
 
 
 class DponeAirflowError(Exception):
@@ -73,7 +76,7 @@ class InvalidOptionError(InvalidInputError):
 
 
 class ConnectionMismatchError(InvalidInputError):
-    """A URI and an Airflow connection that don't belong together."""
+    """A URI and an Airflow connection that don't belong together, or a connection that makes no client."""
 
 
 class EngineNotUsableError(InvalidInputError):
@@ -184,6 +187,17 @@ class DeleteIncompleteError(StorageError):
         self.left = dict(left or {})
 
 
+class SweepIncompleteError(StorageError):
+    """A sweep that couldn't look at, or delete, some of the runs; it did the others.
+
+    :param failures: the id of each such run, with what went wrong.
+    """
+
+    def __init__(self, message: str, *, uri: str = "", failures: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, uri=uri)
+        self.failures = dict(failures or {})
+
+
 class ClaimError(DponeAirflowError):
     """A run prefix that isn't this writer's."""
 
@@ -202,6 +216,10 @@ class ClaimNotFoundError(ClaimError):
 
 class AlreadyStagedError(ClaimError):
     """This writer has staged here before, and was told to fail if so."""
+
+
+class OvertakenError(ClaimError):
+    """Somebody else began on the prefix meanwhile: a later try of the stage, or a deletion; or a stage during one."""
 
 
 class RetainedRunError(ClaimError):
@@ -232,60 +250,3 @@ class MissingExtraError(DponeAirflowError, ImportError):
             f'{needed_for} need an extra that isn\'t installed here: run pip install "dpone-airflow[{extra}]".'
         )
         self.extra = extra
-
-
-# A name and what assigns a value to it: a query parameter, a JSON key, a header, a variable, a part of
-# a connection string. The value is looked at and not taken, for it may be a name itself.
-_ASSIGNMENT = r"""
-    (?<![\w-]) (?P<name>[\w-]++) ["']?+ \s*+ [=:] \s*+ (?: (?:bearer|basic|sharedkey) \s++ )?+ ["']?+
-    (?= (?P<value> [^&;\s'"<>,}]+ ) )
-    """
-_SECRET_NAMES = {"sig", "authorization"}
-# Error codes end otherwise: ExpiredToken, InvalidAccessKeyId, SignatureDoesNotMatch.
-_SECRET_ENDINGS = (
-    "accesskey",
-    "accesstoken",
-    "accountkey",
-    "bearertoken",
-    "password",
-    "refreshtoken",
-    "sastoken",
-    "secret",
-    "secretkey",
-    "securitytoken",
-    "sessiontoken",
-    "signature",
-)
-
-
-@cache
-def _assignment() -> re.Pattern[str]:
-    """Return the pattern. Every DAG file that is parsed imports the errors, and few mask anything."""
-    return re.compile(_ASSIGNMENT, re.IGNORECASE | re.VERBOSE)
-
-
-def redact(text: str) -> str:
-    """Return ``text`` with passwords, keys, tokens and signatures masked."""
-    parts: list[str] = []
-    done = 0
-    for assignment in _assignment().finditer(text):
-        name = assignment["name"].lower().replace("-", "").replace("_", "")
-        if assignment.start() >= done and (name in _SECRET_NAMES or name.endswith(_SECRET_ENDINGS)):
-            parts += text[done : assignment.end()], "***"
-            done = assignment.end("value")
-    return "".join(parts) + text[done:]
-
-
-def printable_cause(error: BaseException) -> BaseException | None:
-    """Return ``error`` if a traceback may print it and all it stems from, else None.
-
-    SDK and HTTP errors quote the URL they called, and a SAS URL is a credential.
-    """
-    seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        if redact(str(link)) != str(link):
-            return None
-        link = link.__cause__ or link.__context__
-    return error

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, BinaryIO
 
+from dpone_airflow.storage.answers import OTHER_CHECKSUM, check_answer
+from dpone_airflow.storage.bucket_settings import BucketSettings, gcs_settings
 from dpone_airflow.storage.client import (
     DEFAULT_MAX_CONCURRENCY,
     BaseObjectStorageClient,
@@ -20,6 +24,8 @@ from dpone_airflow.storage.readers import Reader
 from dpone_airflow.storage.uploader import UploadTarget
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 
+# The only thing that tells this 400 from others is its text.
+_WRONG_CHECKSUM = re.compile(r"Provided (?:CRC32C|MD5 hash) .* doesn't match calculated")
 _UNKNOWN_TYPE = "application/octet-stream"
 # A resumable upload takes chunks in multiples of this.
 # https://cloud.google.com/storage/docs/performing-resumable-uploads#chunked-upload
@@ -129,6 +135,30 @@ class GCSObjectStorageClient(BaseObjectStorageClient):
                 self._noted_versions[anywhere.bucket] = bool(bucket.versioning_enabled)
         return self._noted_versions.get(anywhere.bucket)
 
+    def bucket_settings(self, anywhere: ObjectStorageUri) -> BucketSettings:
+        self.check(anywhere)
+        bucket = self._bucket(anywhere)
+        place = replace(anywhere, key="")
+
+        def reload() -> Any:
+            with self._calling("look up the settings of", place):
+                bucket.reload()
+            return bucket
+
+        def policy() -> Any:
+            with self._calling("look up the policy of", place):
+                return bucket.get_iam_policy(requested_policy_version=3)
+
+        return gcs_settings(reload, policy)
+
+    def _put_wrong(self, target: UploadTarget, data: bytes, digest: str) -> bool:
+        blob = self._new_blob(target)
+        # It is sent as it is: the SDK computes none of its own where it is told of none to check.
+        blob.crc32c = base64.b64encode(bytes.fromhex(digest)[:4]).decode()
+        with self._calling("write", target.uri):
+            blob.upload_from_string(data, content_type=_UNKNOWN_TYPE, predefined_acl=self._acl, checksum=None)
+        return True
+
     def _put_small(self, target: UploadTarget, data: bytes, digest: str, only_if_absent: bool) -> str | None:
         blob = self._new_blob(target)
         with self._calling("write", target.uri):
@@ -139,6 +169,8 @@ class GCSObjectStorageClient(BaseObjectStorageClient):
                 checksum=self._checksum,
                 if_generation_match=0 if only_if_absent else None,
             )
+        if self._checksum:
+            check_answer("write", target.uri, _crc32c(data), blob.crc32c)
         return normalise_etag(blob.generation)
 
     def _put_large(self, target: UploadTarget, reader: Reader, part_bytes: int, lanes: int) -> str | None:
@@ -205,13 +237,30 @@ class GCSObjectStorageClient(BaseObjectStorageClient):
 
     def _describe(self, error: Any) -> tuple[int | None, str, str]:
         name = type(error).__name__
+        cause = getattr(error, "cause", None)
+        if name == "RetryError" and isinstance(cause, Exception):
+            # What it was tried again for is what is wrong; the time-out says only how long.
+            status, name, message = self._describe(cause)
+            return status, name, f"{message} ({str(error).partition(',')[0]})"
         status = getattr(error, "code", None)
         if name == "DataCorruption":
-            name = "BadDigest"
+            name = OTHER_CHECKSUM
         elif name in ("DefaultCredentialsError", "RefreshError"):
             name = "NoCredentials"
         message = str(getattr(error, "message", "") or error)
+        if status == 400 and _WRONG_CHECKSUM.search(message):
+            return 400, "BadDigest", message
+        if status == 404 and "upload_id=" in message:
+            # No word of the bucket, and none of an object.
+            return None, "UploadSessionLost", "the store no longer knows this upload, which was begun there"
         return (int(status) if isinstance(status, int) else None), name, message
+
+
+def _crc32c(data: bytes) -> str:
+    """Return the checksum as GCS tells it. The SDK needs the same package."""
+    import google_crc32c
+
+    return base64.b64encode(google_crc32c.Checksum(data).digest()).decode()
 
 
 def _object(uri: ObjectStorageUri, blob: Any) -> ObjectStorageObject:

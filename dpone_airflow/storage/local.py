@@ -19,6 +19,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
 
+from dpone_airflow.storage.bucket_settings import BucketSettings, Unreadable
 from dpone_airflow.storage.client import (
     DEFAULT_MAX_CONCURRENCY,
     BaseObjectStorageClient,
@@ -125,7 +127,26 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
         self.check(anywhere)
         return False
 
+    def bucket_settings(self, anywhere: ObjectStorageUri) -> BucketSettings:
+        self.check(anywhere)
+        no_rules = Unreadable("The emulator has no lifecycle rules: a stage and a cleanup remove unfinished files.")
+        return BucketSettings(public=(), kept="", rules=no_rules)
+
+    def free_bytes(self) -> int | None:
+        folder = self.root_dir
+        while not folder.is_dir() and folder != folder.parent:
+            folder = folder.parent
+        return shutil.disk_usage(folder).free
+
+    def _put_wrong(self, target: UploadTarget, data: bytes, digest: str) -> bool:
+        return False
+
     def _put_small(self, target: UploadTarget, data: bytes, digest: str, only_if_absent: bool) -> str | None:
+        if only_if_absent:
+            # A claim begins a stage. A first one doesn't look back, and what killed writers left is no run's own.
+            with suppress(StorageError):
+                self.abort_uploads(target.uri)
+
         def write(file: BinaryIO) -> str:
             file.write(data)
             return digest
@@ -178,10 +199,15 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
         path = self._notes(uri, etag)
         text = json.dumps(notes)
         try:
-            path.write_text(text)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            try:
+                path.write_text(text)
+            except FileNotFoundError:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+        except OSError:
+            with suppress(OSError):  # half a note, on a disk that is full
+                path.unlink(missing_ok=True)
+            raise
         return path
 
     @staticmethod
@@ -306,7 +332,7 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
             status = 404
         elif isinstance(error, PermissionError):
             status = 403
-        return status, type(error).__name__, f"{error.strerror}: {error.filename}"
+        return status, type(error).__name__, f"{error.strerror}: {error.filename or self.root_dir}"
 
 
 def _file_name(segment: str, uri: ObjectStorageUri) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dpone_airflow.storage.answers import store_error
-from dpone_airflow.storage.errors import printable_cause
+from dpone_airflow.storage.errors import StorageError, printable_cause
 from dpone_airflow.storage.etag import normalise_etag
 from dpone_airflow.storage.obstore_keys import is_header_text, obstore_keeps_key
 from dpone_airflow.storage.readers import Reader
@@ -64,7 +64,16 @@ class ObstoreUploader:
         return self._write(target, data, use_multipart=False)
 
     def put_large(self, target: UploadTarget, reader: Reader, part_bytes: int, lanes: int) -> str | None:
-        return self._write(target, _parts(reader, part_bytes), chunk_size=part_bytes, max_concurrency=lanes)
+        unread: list[BaseException] = []
+        try:
+            parts = _parts(reader, part_bytes, unread)
+            return self._write(target, parts, chunk_size=part_bytes, max_concurrency=lanes)
+        except StorageError as refusal:
+            if not unread:
+                raise
+            # What ended the upload is the one to tell; obstore tells that it could not abort it either.
+            unread[0].add_note(f"The upload in parts may be left open: {refusal}")
+            raise unread[0] from refusal
 
     def _write(self, target: UploadTarget, content: bytes | Iterator[bytes], **how: Any) -> str | None:
         attributes = {**self._attributes, **target.metadata}
@@ -80,9 +89,19 @@ class ObstoreUploader:
         return normalise_etag(answer["e_tag"])
 
 
-def _parts(reader: Reader, part_bytes: int) -> Iterator[bytes]:
-    """Yield the file's parts; obstore asks for the next when it has room to send it."""
-    while part := reader.read(part_bytes):
+def _parts(reader: Reader, part_bytes: int, unread: list[BaseException]) -> Iterator[bytes]:
+    """Yield the file's parts; obstore asks for the next when it has room to send it.
+
+    :param unread: gets what ended the reading.
+    """
+    while True:
+        try:
+            part = reader.read(part_bytes)
+        except BaseException as error:
+            unread.append(error)
+            raise
+        if not part:
+            return
         yield part
 
 

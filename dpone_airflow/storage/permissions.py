@@ -32,6 +32,19 @@ _BY_ACTION: dict[str, dict[ObjectStorageProvider, str]] = {
         ObjectStorageProvider.S3: "s3:GetBucketVersioning",
         ObjectStorageProvider.GCS: "storage.buckets.get",
     },
+    # What only the doctor and the lifecycle command ask for.
+    "look up the public access block": {ObjectStorageProvider.S3: "s3:GetBucketPublicAccessBlock"},
+    "look up the policy status": {ObjectStorageProvider.S3: "s3:GetBucketPolicyStatus"},
+    "look up the ACL": {ObjectStorageProvider.S3: "s3:GetBucketAcl"},
+    "look up the lifecycle rules": {ObjectStorageProvider.S3: "s3:GetLifecycleConfiguration"},
+    "look up the settings": {
+        ObjectStorageProvider.GCS: "storage.buckets.get",
+        ObjectStorageProvider.AZURE_BLOB: "Microsoft.Storage/storageAccounts/blobServices/containers/read",
+    },
+    "look up the policy": {ObjectStorageProvider.GCS: "storage.buckets.getIamPolicy"},
+    "look up the blob service": {
+        ObjectStorageProvider.AZURE_BLOB: "Microsoft.Storage/storageAccounts/blobServices/read",
+    },
     "list": {
         ObjectStorageProvider.S3: "s3:ListBucket",
         ObjectStorageProvider.GCS: "storage.objects.list",

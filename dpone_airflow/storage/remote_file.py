@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO
 
-from dpone_airflow.storage.errors import SourceFileChangedError, SourceFileError, SourceFileNotFoundError
+from dpone_airflow.storage.errors import (
+    SourceFileChangedError,
+    SourceFileError,
+    SourceFileNotFoundError,
+    printable_cause,
+    redact,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +131,7 @@ class RemoteReader:
         try:
             self._stream = self._file.open()
         except OSError as error:
-            raise _unreadable(self.path, error) from error
+            raise _unreadable(self.path, error) from printable_cause(error)
         self._unread = b""
         if self.size is None and self._ahead:
             self._unread = self._take(self._ahead)
@@ -144,11 +150,11 @@ class RemoteReader:
                 pieces.append(piece)
                 missing -= len(piece)
         except OSError as error:
-            raise _unreadable(self.path, error) from error
+            raise _unreadable(self.path, error) from printable_cause(error)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _unreadable(shown: str, error: OSError) -> SourceFileError:
     if isinstance(error, FileNotFoundError):
         return SourceFileNotFoundError(f"{shown} isn't there.")
-    return SourceFileError(f"{shown} can't be read: {error.strerror or type(error).__name__}.")
+    return SourceFileError(f"{shown} can't be read: {redact(error.strerror or '') or type(error).__name__}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, BinaryIO
 
+from dpone_airflow.storage.answers import check_answer, told
 from dpone_airflow.storage.bucket_settings import BucketSettings, s3_settings
 from dpone_airflow.storage.client import (
     DEFAULT_MAX_CONCURRENCY,
@@ -25,6 +27,8 @@ from dpone_airflow.storage.readers import Reader
 from dpone_airflow.storage.s3_listing import listed_objects
 from dpone_airflow.storage.uploader import Uploader, UploadTarget
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
+
+log = logging.getLogger(__name__)
 
 _COPY_CHUNK = 1024 * 1024
 
@@ -87,9 +91,13 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
     def get_bytes(self, uri: ObjectStorageUri, *, limit: int | None = None) -> bytes:
         self.check(uri)
         some = {} if limit is None else {"Range": f"bytes=0-{limit - 1}"}
-        with self._calling("read", uri, on_404=ObjectNotFoundError):
-            answer = self._call("get_object", Bucket=uri.bucket, Key=uri.key, **some)
-            content: bytes = answer["Body"].read()
+
+        def read() -> tuple[Any, bytes]:
+            with self._calling("read", uri, on_404=ObjectNotFoundError):
+                answer = self._call("get_object", Bucket=uri.bucket, Key=uri.key, **some)
+                return answer, answer["Body"].read()
+
+        answer, content = self._reading(uri, read, lambda: None)
         self._note_version(uri, answer.get("VersionId"))
         return content
 
@@ -118,7 +126,9 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
             arguments["IfNoneMatch"] = "*"
         with self._calling("write", target.uri):
             answer = self._call("put_object", **arguments)
-        return normalise_etag(answer.get("ETag"))
+        if self._store_check:
+            check_answer("write", target.uri, arguments["ChecksumSHA256"], answer.get("ChecksumSHA256"))
+        return normalise_etag(told(answer.get("ETag"), "ETag", "write", target.uri))
 
     def _put_large(self, target: UploadTarget, reader: Reader, part_bytes: int, lanes: int) -> str | None:
         uri = target.uri
@@ -126,6 +136,9 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
         with self._calling("begin a multipart upload to", uri):
             upload = self._call("create_multipart_upload", **algorithm, **_headers(target))
         place = {"Bucket": uri.bucket, "Key": uri.key, "UploadId": upload["UploadId"]}
+        if upload.get("ResponseMetadata", {}).get("RetryAttempts"):
+            # A request whose answer got lost has begun an upload too.
+            self._abort_uploads_of(uri, but=upload["UploadId"])
 
         def send(number: int, data: bytes) -> dict[str, Any]:
             checksum = {}
@@ -133,18 +146,40 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
                 checksum["ChecksumSHA256"] = base64.b64encode(sha256(data).digest()).decode()
             with self._calling(f"write part {number} of", uri):
                 answer = self._call("upload_part", PartNumber=number, Body=data, **checksum, **place)
-            return {"PartNumber": number, "ETag": answer["ETag"], **checksum}
+            if self._store_check:
+                check_answer(f"write part {number} of", uri, checksum["ChecksumSHA256"], answer.get("ChecksumSHA256"))
+            etag = told(answer.get("ETag"), "ETag", f"write part {number} of", uri)
+            return {"PartNumber": number, "ETag": etag, **checksum}
 
         try:
             parts = send_parts(reader, send, part_bytes=part_bytes, threads=lanes)
             with self._calling("complete the multipart upload of", uri):
                 done = self._call("complete_multipart_upload", MultipartUpload={"Parts": parts}, **place)
         except BaseException:
-            # The first error is the one to tell; a lifecycle rule catches what can't be aborted.
+            # The first error is the one to tell.
             with suppress(*self._sdk_errors()):
                 self._call("abort_multipart_upload", **place)
             raise
-        return normalise_etag(done.get("ETag"))
+        return normalise_etag(told(done.get("ETag"), "ETag", "complete the multipart upload of", uri))
+
+    def _close_uploads(self, uri: ObjectStorageUri, failure: StorageError) -> None:
+        unaborted = self._abort_uploads_of(uri)
+        if unaborted:
+            failure.add_note(
+                f"An upload of {uri} in parts may be left open, which S3 bills: {unaborted} The next try and the "
+                "cleanup abort it, and so does a lifecycle rule."
+            )
+
+    def _abort_uploads_of(self, uri: ObjectStorageUri, *, but: str = "") -> str:
+        """Abort all uploads in parts of one key but one; return why that couldn't be done, or nothing."""
+        try:
+            for upload in self._uploads(uri, uri.key):
+                if upload.uri.key == uri.key and upload.upload_id != but:
+                    self._abort(upload)
+        except StorageError as error:
+            log.warning("Unfinished uploads of %s may be left: %s", uri, error)
+            return str(error)
+        return ""
 
     def _download(self, uri: ObjectStorageUri, file: BinaryIO) -> ObjectStorageObject:
         with self._calling("read", uri, on_404=ObjectNotFoundError):
@@ -195,15 +230,19 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
 
     def list_uploads(self, prefix: ObjectStorageUri) -> list[UnfinishedUpload]:
         self.check(prefix)
+        return self._uploads(prefix, prefix.prefix)
+
+    def _uploads(self, place: ObjectStorageUri, beginning: str) -> list[UnfinishedUpload]:
+        """Return the unfinished uploads of keys that begin so; ``place`` is what an error names."""
         operation = "list_multipart_uploads"
-        arguments = self._arguments(operation, {"Bucket": prefix.bucket, "Prefix": prefix.prefix})
-        with self._calling("list the unfinished uploads below", prefix):
+        arguments = self._arguments(operation, {"Bucket": place.bucket, "Prefix": beginning})
+        with self._calling("list the unfinished uploads below", place):
             return [
-                UnfinishedUpload(replace(prefix, key=item["Key"]), item["UploadId"], _in_utc(item.get("Initiated")))
+                UnfinishedUpload(replace(place, key=item["Key"]), item["UploadId"], _in_utc(item.get("Initiated")))
                 for page in self._s3.get_paginator(operation).paginate(**arguments)
                 for item in page.get("Uploads", ())
                 # What a store lists besides isn't ours to abort.
-                if item["Key"].startswith(prefix.prefix)
+                if item["Key"].startswith(beginning)
             ]
 
     def _abort(self, upload: UnfinishedUpload) -> bool:
@@ -259,10 +298,10 @@ def _in_utc(moment: datetime | None) -> datetime | None:
 def _object(uri: ObjectStorageUri, answer: Mapping[str, Any]) -> ObjectStorageObject:
     return ObjectStorageObject(
         uri,
-        answer["ContentLength"],
+        told(answer.get("ContentLength"), "ContentLength", "look up", uri),
         answer.get("Metadata", {}).get("dpone-sha256"),
         answer.get("ContentType"),
-        normalise_etag(answer.get("ETag")),
+        normalise_etag(told(answer.get("ETag"), "ETag", "look up", uri)),
         answer.get("Metadata", {}).get("dpone-nonce"),
         answer.get("LastModified"),
     )
