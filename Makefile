@@ -14,7 +14,7 @@ PINS_BENCH := constraints/bench.txt
 PINS_BENCH_DPONE := constraints/bench-dpone.txt
 INSTALLED_BY := Makefile pyproject.toml constraints/airflow-3.3.txt constraints/airflow-2.11.txt
 
-.PHONY: help demo demo-s3 test test-airflow2 test-unit bench lint format clean
+.PHONY: help demo demo-s3 test test-airflow2 test-unit fuzz bench lint format clean
 
 help: ## Show what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,11 @@ endif
 
 test-unit: $(VENV)/.dev ## The tests that need no server
 	$(VENV)/bin/python -m pytest tests/unit
+
+# The seed that is printed, given as SEED=..., brings the same inputs again.
+SEED ?= $(shell date +%s)
+fuzz: $(VENV)/.dev ## 200,000 changed URIs, manifests, records, names and keys each, for an hour or so; INPUTS=1000 only tries it
+	DPONE_FUZZ_INPUTS=$(or $(INPUTS),200000) $(VENV)/bin/python -m pytest tests/fuzz -o timeout=0 --hypothesis-seed=$(SEED)
 
 # dpone 0.88 takes Python 3.11 or 3.12 only; without one it is left out, and the run says so.
 bench: $(VENV_BENCH)/.done $(if $(PYTHON_2_11),$(VENV_BENCH_DPONE)/.done) ## Measure us beside others, write docs/performance.md; make bench BENCH=--quick only tries it

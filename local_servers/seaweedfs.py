@@ -54,6 +54,8 @@ class SeaweedFS:
                 "-s3.port.iceberg=0",
                 "-s3.port.lance=0",
                 "-s3.autoCreateBucket=false",
+                # Or nobody can be given fewer rights than the one user that it starts with.
+                "-s3.iam.readOnly=false",
             ]
             with running(
                 "SeaweedFS",

@@ -27,6 +27,7 @@ EXAMPLES = ROOT / "example_dags"
 OPERATOR_PAGES = {
     ROOT / "docs/operators/stage.md": (ROOT / "dpone_airflow/operators/stage.py", "ObjectStorageStageOperator"),
     ROOT / "docs/operators/cleanup.md": (ROOT / "dpone_airflow/operators/cleanup.py", "StagingCleanupOperator"),
+    ROOT / "docs/operators/sweep.md": (ROOT / "dpone_airflow/operators/sweep.py", "StagingSweepOperator"),
     ROOT / "docs/operators/verify.md": (ROOT / "dpone_airflow/operators/verify.py", "StagingVerifyOperator"),
 }
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dpone_airflow.storage import ObjectStorageUri
-from dpone_airflow.storage.errors import ObjectAlreadyExistsError, StorageError
+from dpone_airflow.storage.errors import ChecksumMismatchError, ObjectAlreadyExistsError, StorageError
 from tests.conformance.stores import Store
 
 
@@ -67,4 +68,21 @@ def test_a_large_file_that_did_not_come_through_is_a_failure_though_another_is_t
     holder: Any = client._uploader or client
     setattr(holder, "put_large" if client._uploader else "_put_large", refused)
     with pytest.raises(StorageError, match="SlowDown"):
+        client.put_file(file, uri)
+
+
+def test_a_large_file_that_came_through_wrong_is_a_failure(client: Any, base: ObjectStorageUri, file: Path) -> None:
+    uri = base.child("large.bin")
+    wrong = ChecksumMismatchError("Its bytes changed on their way.", uri=str(uri))
+    lose_answers(client, "put_large" if client._uploader else "_put_large", wrong)
+    with pytest.raises(ChecksumMismatchError):
+        client.put_file(file, uri)
+
+
+def test_a_large_file_that_came_through_in_part_is_a_failure(client: Any, base: ObjectStorageUri, file: Path) -> None:
+    uri = base.child("large.bin")
+    lose_answers(client, "put_large" if client._uploader else "_put_large", StorageError("It is lost.", uri=str(uri)))
+    stat = client.stat
+    client.stat = lambda uri: replace(stat(uri), size_bytes=1)
+    with pytest.raises(StorageError, match="It is lost"):
         client.put_file(file, uri)

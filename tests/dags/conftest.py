@@ -27,7 +27,9 @@ from pathlib import Path
 from airflow.providers.common.compat.sdk import (
     DAG, AirflowSkipException, Asset, BaseOperator, TaskGroup, task, task_group,
 )
-from dpone_airflow.operators import ObjectStorageStageOperator, StagingCleanupOperator, StagingVerifyOperator
+from dpone_airflow.operators import (
+    ObjectStorageStageOperator, StagingCleanupOperator, StagingSweepOperator, StagingVerifyOperator,
+)
 
 def stage_task(**changes):
     arguments = dict(

@@ -201,6 +201,8 @@ def test_another_dags_run_is_deleted_by_name_and_must_be_claimed(
         "prefix": f"{BASE}/run-1/",
         "deleted_objects": 3,
         "deleted_bytes": 27,
+        "hidden_objects": 0,
+        "hidden_bytes": 0,
         "dry_run": True,
     }
     assert len(staged()) == 6

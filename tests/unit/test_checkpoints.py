@@ -471,7 +471,7 @@ def test_checkpoints_that_may_not_be_removed_do_no_harm(
     evidence.write_checkpoint(1, [an_object("a.csv")])
     locked = ObjectStorageStagingService(client=Locked(root_dir=client.root_dir), writer=writer)
     with caplog.at_level(logging.INFO, logger=checkpoints.__name__):
-        first = locked.stage_files(make_plan(), [write("a.csv"), write("b.csv")])
+        first = locked.stage_files(make_plan(), [write("a.csv"), write("b.csv")], exact_prefix="check", cleans_up=False)
     (line,) = [record for record in caplog.records if record.name == checkpoints.__name__]
     assert f"below {FOLDER} stay" in line.getMessage()
     assert "AccessDenied" in line.getMessage()

@@ -249,14 +249,14 @@ class Refusing(LocalObjectStorageClient):
         return dict.fromkeys(refused, "AccessDenied: no right to delete")
 
 
-LEFT = {f"{RUN}/b.csv": "AccessDenied: no right to delete"}
+LEFT = {f"{RUN}/b.csv": "AccessDenied: no right to delete; it needs s3:DeleteObject"}
 
 
 @pytest.mark.usefixtures("staged")
 def test_what_is_left_is_named_in_the_error_and_in_the_evidence(
     client: LocalObjectStorageClient, stored: Stored
 ) -> None:
-    with pytest.raises(DeleteIncompleteError, match=r"run-1/b\.csv \(AccessDenied: no right to delete\)") as failed:
+    with pytest.raises(DeleteIncompleteError, match=r"run-1/b\.csv \(AccessDenied: .*s3:DeleteObject\)") as failed:
         clean_up_run(Refusing(root_dir=client.root_dir), BASE, "run-1", policy="delete_always")
     assert failed.value.left == LEFT
     assert objects(stored) == sorted([*NEIGHBOURS, f"{RUN}/b.csv"])
@@ -292,6 +292,8 @@ def test_what_is_still_listed_after_its_delete_is_left(client: LocalObjectStorag
 def test_what_is_left_is_named_even_when_the_evidence_can_not_be_written(client: LocalObjectStorageClient) -> None:
     class ReadOnly(Refusing):
         def put_bytes(self, data: bytes, uri: ObjectStorageUri, **options: Any) -> ObjectStorageObject:
+            if uri != CLEANUP_RECORD:
+                return super().put_bytes(data, uri, **options)
             raise StorageAccessDeniedError(f"Could not write {uri}", uri=str(uri))
 
     with pytest.raises(DeleteIncompleteError) as failed:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageObject, ObjectStorageUri
+from dpone_airflow.storage import (
+    GCSObjectStorageClient,
+    LocalObjectStorageClient,
+    ObjectStorageObject,
+    ObjectStorageUri,
+    S3ObjectStorageClient,
+)
+from dpone_airflow.storage.answers import store_error
 from dpone_airflow.storage.deletes import delete_incomplete
 from dpone_airflow.storage.errors import (
     BucketNotFoundError,
@@ -19,6 +27,7 @@ from dpone_airflow.storage.errors import (
     StorageAccessDeniedError,
     StorageError,
 )
+from dpone_airflow.storage.redaction import redact
 from dpone_airflow.storage.uploader import UploadTarget
 
 URI = ObjectStorageUri.parse("s3://lake/a.csv")
@@ -57,7 +66,9 @@ class SomeClient(LocalObjectStorageClient):
 @pytest.mark.parametrize(
     ("status", "code", "kind", "advice"),
     [
-        (403, "AccessDenied", StorageAccessDeniedError, "Check the credentials"),
+        (403, "AccessDenied", StorageAccessDeniedError, "The connection's identity needs s3:"),
+        (403, "RequestTimeTooSkewed", StorageAccessDeniedError, "Set this host's clock"),
+        (403, "PermissionError", StorageAccessDeniedError, "the user that this process runs as"),
         (401, "", StorageAccessDeniedError, "Check the credentials"),
         (400, "ExpiredToken", StorageAccessDeniedError, "Check the credentials"),
         (None, "NoCredentials", StorageAccessDeniedError, "Check the credentials"),
@@ -158,3 +169,34 @@ def test_five_of_many_leftovers_are_named_in_the_message_and_all_in_the_error() 
     assert "hunter2" not in f"{error} {error.left}", "what is left goes to the log and into the evidence"
     assert list(error.left) == list(left)
     assert error.uri == "s3://lake/0"
+
+
+def test_google_giving_up_says_what_it_was_tried_again_for() -> None:
+    from google.api_core.exceptions import RetryError, ServiceUnavailable
+
+    client = GCSObjectStorageClient(object())
+    error = RetryError("Timeout of 120.0s exceeded", cause=ServiceUnavailable("the service is busy"))
+    status, code, message = client._describe(error)
+    assert (status, code) == (503, "ServiceUnavailable")
+    assert "the service is busy" in message
+    assert "Timeout of 120.0s exceeded" in message
+
+
+def test_an_upload_that_gcs_has_forgotten_is_no_missing_bucket() -> None:
+    from google.api_core.exceptions import NotFound
+
+    address = "https://storage.googleapis.com/upload/storage/v1/b/lake/o?uploadType=resumable&upload_id=AHmgxQ8"
+    status, code, message = GCSObjectStorageClient(object())._describe(NotFound(f"PUT {address}: Not Found"))
+    error = store_error("write", ObjectStorageUri.parse("gs://lake/a.csv"), status, code, message)
+    assert type(error) is StorageError
+    assert "no longer knows this upload" in str(error)
+    assert redact(address).endswith("upload_id=***")
+
+
+@pytest.mark.parametrize("headers", [{}, {"ContentLength": 3}, {"ETag": '"e"'}])
+def test_an_answer_that_broke_off_in_its_headers_is_no_answer(headers: dict[str, Any]) -> None:
+    client = S3ObjectStorageClient(SimpleNamespace(head_object=lambda **_: headers, put_object=lambda **_: {}))
+    with pytest.raises(StorageError, match=r"Could not look up s3://lake/a.csv: .*the answer broke off before its"):
+        client.stat(URI)
+    with pytest.raises(StorageError, match=r"Could not write s3://lake/a.csv: .*the answer broke off before its ETag"):
+        client.put_bytes(b"x", URI)

@@ -18,6 +18,7 @@ from dpone_airflow.storage.errors import (
     printable_cause,
     redact,
 )
+from dpone_airflow.storage.redaction import never_show, secrets_in
 
 
 def drawn_tree() -> dict[str, tuple[str, ...]]:
@@ -96,10 +97,64 @@ def test_signatures_keys_and_passwords_are_masked(text: str, masked: str) -> Non
         "AWS_SESSION_TOKEN=hunter2",
         "Authorization: Bearer hunter2",
         "Authorization: AWS4-HMAC-SHA256 Credential=key/20261122, SignedHeaders=host, Signature=hunter2",
+        '{"authorization": "Bearer hunter2"}',
+        "{'Authorization': ['Bearer hunter2']}",
+        "[('x-amz-security-token', 'hunter2'), (b'authorization', b'Bearer hunter2')]",
+        "headers were Bearer hunter2-hunter2",
+        "401 for SharedKey account:hunter2hunter2=",
+        "<SignatureProvided>hunter2</SignatureProvided>",
+        "to=https%3A%2F%2Fhost%2Fc%3Fse%3D1%26sig%3Dhunter2%26sp%3Dr",
+        r'{"extra": "{\"account_key\": \"hunter2\"}"}',
+        "s3://key:hunter2@bucket/orders",
+        "s3://AKIA1:hunter2/with/slashes@bucket",
+        "proxy http://user:hunter2@proxy:3128 refused",
+        "-----BEGIN PRIVATE KEY-----\nhunter2\nhunter2\n-----END PRIVATE KEY-----",
+        r"{'private_key': '-----BEGIN RSA PRIVATE KEY-----\nhunter2\nhunter2'}",
+        "assertion=hunter2&grant_type=jwt",
+        "x-amz-server-side-encryption-customer-key: hunter2",
+        "got ya29.hunter2hunter2",
+        "got eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJodW50ZXIyIn0.hunter2",
     ],
 )
 def test_secrets_are_masked_however_they_are_written(text: str) -> None:
     assert "hunter2" not in redact(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://127.0.0.1:9000/bucket/mail@2026.csv timed out",
+        "http://localhost:9000 refused, ask ops@example",
+        "s3://bucket/a:b@c.csv",
+        "ExpiredToken: The provided token has expired",
+        "SignatureDoesNotMatch: The request signature we calculated does not match",
+        "Basic authentication isn't enough; a bearer token is needed",
+        "ContinuationToken=abc&AWSAccessKeyId=AKIA1",
+        "Could not list az://landing/orders: AuthorizationFailure: no right to do this.",
+    ],
+)
+def test_what_is_no_secret_stays(text: str) -> None:
+    assert redact(text) == text
+
+
+def test_a_value_that_is_known_for_a_secret_is_masked_wherever_and_however_it_stands() -> None:
+    never_show(["s3cr3t/of+a=connection", "short"])
+    for text in ("s3cr3t/of+a=connection", "s3cr3t%2Fof%2Ba%3Dconnection", "s3cr3t/of%2Ba%3Dconnection"):
+        assert redact(f"the server saw {text}, it says") == "the server saw ***, it says"
+    assert redact("in short") == "in short"
+
+
+def test_the_secrets_of_a_setting_are_found_by_name_and_by_form() -> None:
+    setting = {
+        "session_token": "one",
+        "endpoint_url": "http://user:two@host",
+        "connection_string": "AccountName=a;AccountKey=three==;EndpointSuffix=s",
+        "sas": "https://host/?sv=1&sig=fo%2Fur",
+        "keyfile_dict": '{"client_email": "a@b", "private_key": "five"}',
+        "proxies": [{"password": "six"}],
+        "region_name": "nothing",
+    }
+    assert set(secrets_in(setting)) == {"one", "two", "three==", "fo%2Fur", "fo/ur", "five", "six"}
 
 
 def test_masking_twice_changes_nothing_more() -> None:
@@ -107,7 +162,13 @@ def test_masking_twice_changes_nothing_more() -> None:
     assert redact(once) == once
 
 
-@pytest.mark.parametrize("filler", ["-", "1", "_a", "a-", "secret-", "secret ", "sig="])
+@pytest.mark.parametrize(
+    "filler",
+    [
+        *("-", "1", "_a", "a-", "secret-", "secret ", "sig=", "sig", '"sig" ', '"sig","', "\\\\", "%3D", "sig%3D"),
+        *("bearer ", "eyJ", "eyJa.", "ya29.", "://", "://a:", "a:b", "-----BEGIN PRIVATE KEY-----", "<sig>", "[(", " "),
+    ],
+)
 def test_a_long_message_is_masked_at_once(filler: str) -> None:
     """A store may answer with a page of text: masking it must not take longer than reading it."""
     text = filler * (20_000 // len(filler)) + "&AccountKey=hunter2"
@@ -140,6 +201,16 @@ def test_a_cause_with_a_secret_anywhere_in_its_chain_is_not_printed(depth: int) 
     links = [ValueError("timeout"), ValueError("no route"), ValueError("no")]
     links[depth] = ValueError("GET https://host/c?sig=hunter2")
     assert printable_cause(chained(*links)) is None
+
+
+def test_a_cause_with_a_secret_in_a_note_or_a_group_is_not_printed() -> None:
+    noted = ValueError("no")
+    noted.add_note("sig=hunter2")
+    assert printable_cause(noted) is None
+    assert printable_cause(ExceptionGroup("several", [ValueError("one"), ValueError("sig=hunter2")])) is None
+    hidden = ValueError("no")
+    hidden.__cause__, hidden.__context__ = ValueError("why"), ValueError("sig=hunter2")
+    assert printable_cause(hidden) is None
 
 
 def test_a_chain_that_goes_round_in_a_circle_has_an_end() -> None:

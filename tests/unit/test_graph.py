@@ -10,7 +10,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, Asset, AssetAlias, BaseOperator, TaskGroup, task
 
 from dpone_airflow.operators import ObjectStorageStageOperator, StagingCleanupOperator
-from dpone_airflow.operators.graph import check_graph
+from dpone_airflow.operators.graph import check_graph, is_cleaned_up_by_its_own_connection
 from dpone_airflow.storage.errors import StagingGraphError
 
 DELETING = ["delete_on_success", "delete_always"]
@@ -61,6 +61,43 @@ def refused(*said: str) -> Iterator[None]:
         yield
     for words in said:
         assert words in str(error.value)
+
+
+# Whose credentials delete.
+
+
+@pytest.mark.parametrize(
+    ("stage_conn", "cleanups", "by_its_own"),
+    [
+        (None, [{}], True),
+        ("writer", [{}], True),
+        ("writer", [{"conn_id": "writer"}], True),
+        ("writer", [{"conn_id": "deleter"}], False),
+        (None, [{"conn_id": "deleter"}], False),
+        ("writer", [{"conn_id": "deleter"}, {}], True),
+        ("writer", [{"conn_id": "deleter", "cleanup_policy": "retain"}], None),
+        ("writer", [], None),
+    ],
+)
+@pytest.mark.parametrize("mapped", [False, True])
+def test_whether_a_cleanup_deletes_with_the_credentials_of_the_stage_is_known(
+    dag: DAG, stage_conn: str | None, cleanups: list[dict[str, Any]], by_its_own: bool | None, mapped: bool
+) -> None:
+    if mapped:
+        stage: Any = ObjectStorageStageOperator.partial(
+            task_id="stage",
+            base_uri="s3://lake/staging",
+            dataset="sales",
+            table="orders",
+            file_format="csv",
+            cleanup_policy="delete_always",
+            conn_id=stage_conn,
+        ).expand(files=["/data/a.csv", "/data/b.csv"])
+    else:
+        stage = a_stage("delete_always", conn_id=stage_conn)
+    for number, arguments in enumerate(cleanups):
+        a_cleanup(stage, task_id=f"cleanup-{number}", **arguments)
+    assert is_cleaned_up_by_its_own_connection(dag.task_dict["stage"]) is by_its_own
 
 
 # What is fine.

@@ -27,6 +27,7 @@ LOADED_AT_PARSE = {
     "dpone_airflow.operators.cleanup",
     "dpone_airflow.operators.graph",
     "dpone_airflow.operators.stage",
+    "dpone_airflow.operators.sweep",
     "dpone_airflow.operators.verify",
     "dpone_airflow.staging",
     "dpone_airflow.staging.choices",
@@ -34,6 +35,7 @@ LOADED_AT_PARSE = {
     "dpone_airflow.storage",
     "dpone_airflow.storage.concurrency",
     "dpone_airflow.storage.errors",
+    "dpone_airflow.storage.redaction",
 }
 
 

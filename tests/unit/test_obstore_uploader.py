@@ -236,7 +236,12 @@ def test_what_one_object_is_sent_with_is_not_kept_for_the_next(recorder: Recorde
 # Refusals.
 
 REFUSALS = [
-    (403, error_body("AccessDenied", "Access Denied"), StorageAccessDeniedError, "AccessDenied: Access Denied. Check"),
+    (
+        403,
+        error_body("AccessDenied", "Access Denied"),
+        StorageAccessDeniedError,
+        "AccessDenied: Access Denied. The connection's identity needs s3:PutObject",
+    ),
     (403, error_body("SignatureDoesNotMatch"), StorageAccessDeniedError, "SignatureDoesNotMatch: No. Check"),
     (401, "", StorageAccessDeniedError, "Check the credentials"),
     (404, error_body("NoSuchBucket", "No such bucket"), BucketNotFoundError, "NoSuchBucket: No such bucket. Create"),

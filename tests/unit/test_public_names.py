@@ -32,7 +32,12 @@ PUBLIC = {
         "resolve_manifest",
     ],
     "dpone_airflow.hooks": ["LocalObjectStorageHook", "ObjectStorageHook"],
-    "dpone_airflow.operators": ["ObjectStorageStageOperator", "StagingCleanupOperator", "StagingVerifyOperator"],
+    "dpone_airflow.operators": [
+        "ObjectStorageStageOperator",
+        "StagingCleanupOperator",
+        "StagingSweepOperator",
+        "StagingVerifyOperator",
+    ],
 }
 
 

@@ -394,7 +394,7 @@ def test_a_retry_never_tidies_away_the_runs_of_a_base_that_lies_in_its_prefix(
     before = stored()
     with pytest.raises(UnclaimedPrefixError, match="base of other runs"):
         service.stage_files(make_plan(), write("c.csv"))
-    assert stored() == sorted([*before, f"{EVIDENCE}/_run/failed.json"])
+    assert stored() == sorted([*before, f"{EVIDENCE}/_run/alive.json", f"{EVIDENCE}/_run/failed.json"])
 
 
 def test_a_base_that_lies_in_anothers_run_is_seen_when_that_run_comes_second(

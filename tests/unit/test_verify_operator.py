@@ -323,6 +323,8 @@ def test_a_run_is_deleted_by_the_uri_of_its_manifest_and_its_evidence_stays(
         "prefix": "s3://lake/staging/run-1/",
         "deleted_objects": 2,
         "deleted_bytes": 3,
+        "hidden_objects": 0,
+        "hidden_bytes": 0,
         "dry_run": False,
     }
     left = stored()
