@@ -134,6 +134,8 @@ def search(client: ObjectStorageClient, base: ObjectStorageUri, rules: SweepRule
     for run, verdict in side_by_side(client, wanted, lambda run: _look_at(client, base, rules, run), report):
         if isinstance(verdict, Kept):
             report.kept[verdict] += 1
+            if verdict is Kept.EMPTY and run.deletion_died(rules):
+                found.unrecorded.append(run)
         elif isinstance(verdict, SweptRun):
             found.due.append(verdict)
             found.uploads[run.run_id] = len(run.uploads)

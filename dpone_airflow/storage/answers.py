@@ -91,16 +91,8 @@ _BUSY_CODES = {
     "ServiceResponseTimeoutError",
     "TransportError",
 }
-_BROKEN_OFF_CODES = {
-    "ChunkedEncodingError",
-    "ConnectionClosedError",
-    "ConnectionError",
-    "IncompleteReadError",
-    "ReadTimeoutError",
-    "ResponseStreamingError",
-    "ServiceResponseError",
-    "ServiceResponseTimeoutError",
-}
+# Not those that end a request before its answer begins: the SDKs have sent that again, for minutes.
+_BROKEN_OFF_CODES = {"ChunkedEncodingError", "ConnectionError", "IncompleteReadError", "ResponseStreamingError"}
 _ADVICE: dict[type[StorageError], str] = {
     BucketNotFoundError: "Create the bucket or container, or correct the URI.",
     ChecksumMismatchError: "The bytes changed on their way and nothing was stored; run it again.",
@@ -208,7 +200,7 @@ def told(value: Told | None, name: str, action: str, uri: ObjectStorageUri) -> T
 
 
 def broke_off(status: int | None, code: str) -> bool:
-    """Return whether an answer had begun, or could have, and the rest of it didn't come."""
+    """Return whether an answer had begun and the rest of it didn't come."""
     return status in (None, 200, 206) and code in _BROKEN_OFF_CODES
 
 

@@ -240,8 +240,8 @@ class GCSObjectStorageClient(BaseObjectStorageClient):
         cause = getattr(error, "cause", None)
         if name == "RetryError" and isinstance(cause, Exception):
             # What it was tried again for is what is wrong; the time-out says only how long.
-            status, name, message = self._describe(cause)
-            return status, name, f"{message} ({str(error).partition(',')[0]})"
+            _, code, message = self._describe(cause)
+            return None, name, f"{code}: {message} ({str(error).partition(',')[0]})"
         status = getattr(error, "code", None)
         if name == "DataCorruption":
             name = OTHER_CHECKSUM

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -95,7 +95,8 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
         def read() -> tuple[Any, bytes]:
             with self._calling("read", uri, on_404=ObjectNotFoundError):
                 answer = self._call("get_object", Bucket=uri.bucket, Key=uri.key, **some)
-                return answer, answer["Body"].read()
+                with _going_on():
+                    return answer, answer["Body"].read()
 
         answer, content = self._reading(uri, read, lambda: None)
         self._note_version(uri, answer.get("VersionId"))
@@ -184,8 +185,9 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
     def _download(self, uri: ObjectStorageUri, file: BinaryIO) -> ObjectStorageObject:
         with self._calling("read", uri, on_404=ObjectNotFoundError):
             answer = self._call("get_object", Bucket=uri.bucket, Key=uri.key)
-            for chunk in answer["Body"].iter_chunks(_COPY_CHUNK):
-                file.write(chunk)
+            with _going_on():
+                for chunk in answer["Body"].iter_chunks(_COPY_CHUNK):
+                    file.write(chunk)
         return _object(uri, answer)
 
     def _delete_batch(self, anywhere: ObjectStorageUri, keys: list[str]) -> dict[str, str]:
@@ -289,6 +291,17 @@ def _headers(target: UploadTarget) -> dict[str, Any]:
         "Metadata": dict(target.metadata),
     }
     return headers | ({"ContentType": target.content_type} if target.content_type else {})
+
+
+@contextmanager
+def _going_on() -> Iterator[None]:
+    """Tell an answer that stalls half-way, which may be asked for again, from none at all."""
+    from botocore.exceptions import ReadTimeoutError, ResponseStreamingError
+
+    try:
+        yield
+    except ReadTimeoutError as error:
+        raise ResponseStreamingError(error=error) from error
 
 
 def _in_utc(moment: datetime | None) -> datetime | None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import gc
-import socket
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
-from http.server import ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,7 +25,8 @@ from dpone_airflow.storage.errors import (
 )
 from tests.conformance.stores import Store
 from tests.conformance.test_staging import plan, service
-from tests.conformance.test_wrong_bytes import FlippingProxy
+from tests.faults.faults import cut_off_answer
+from tests.faults.proxy import FaultProxy, Rule
 
 MIB = 1024 * 1024
 
@@ -192,26 +190,6 @@ def test_a_manifest_that_the_connection_may_not_read_is_named(
     assert wrong not in str(error.value)
 
 
-class CuttingProxy(FlippingProxy):
-    """Breaks off in the middle of large answers, as often as it is told to."""
-
-    cuts: list[str]
-
-    def setup(self) -> None:
-        super().setup()
-        send = self.wfile.write
-
-        def write(data: bytes) -> int:
-            if len(data) > MIB and self.cuts:
-                self.cuts.pop()
-                send(data[: len(data) // 2])
-                self.connection.shutdown(socket.SHUT_RDWR)
-                raise ConnectionAbortedError
-            return send(data)
-
-        self.wfile.write = write  # type: ignore[method-assign]
-
-
 @pytest.mark.parametrize(("cuts", "reads_on"), [(2, True), (3, False)])
 def test_an_answer_that_breaks_off_is_read_again(
     started: Callable[[str], Store], tmp_path: Path, file: Path, cuts: int, reads_on: bool
@@ -220,15 +198,10 @@ def test_an_answer_that_breaks_off_is_read_again(
     extra = store.connection["extra"]
     uri = ObjectStorageUri.parse(store.root).child(f"cut-{cuts}/large.bin")
     put = store.client().put_file(file, uri)
-    CuttingProxy.server_address = urlsplit(extra["endpoint_url"]).netloc
-    CuttingProxy.spoils = lambda method, path: False
-    CuttingProxy.cuts = ["cut"] * cuts
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), CuttingProxy)
-    proxy.handle_error = lambda request, client_address: None  # type: ignore[method-assign]
-    Thread(target=proxy.serve_forever, daemon=True).start()
-    connection = {**store.connection, "extra": extra | {"endpoint_url": f"http://127.0.0.1:{proxy.server_port}"}}
+    rule = Rule(cut_off_answer, lambda request: request.method == "GET" and request.names("large.bin"), times=cuts)
     came: list[int] = []
-    try:
+    with FaultProxy.start(urlsplit(extra["endpoint_url"]).netloc) as proxy, proxy.injecting(rule):
+        connection = {**store.connection, "extra": extra | {"endpoint_url": proxy.url}}
         client = Store(store.root, connection, client_options=store.client_options).client()
         if reads_on:
             assert client.hash_object(uri, on_read=came.append).sha256 == put.sha256
@@ -236,8 +209,5 @@ def test_an_answer_that_breaks_off_is_read_again(
         else:
             with pytest.raises(StorageError, match=f"Could not read {uri}"):
                 client.hash_object(uri, on_read=came.append)
-    finally:
-        proxy.shutdown()
-        proxy.server_close()
-    assert CuttingProxy.cuts == []
+    assert len(rule.met) == cuts
     assert min(came) < 0, "what came before the break doesn't count"

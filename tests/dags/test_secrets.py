@@ -67,7 +67,7 @@ CONNECTIONS: dict[str, Callable[[str], dict[str, Any]]] = {
     "s3 session token": lambda url: _aws(url, {"aws_session_token": SECRET}, login="AKIA1", password=SECRET),
     "s3 keys in extra": lambda url: _aws(url, {"aws_access_key_id": "AKIA1", "aws_secret_access_key": SECRET}),
     "s3 user in endpoint": lambda url: _aws(url.replace("://", f"://me:{MARK}{MARK}@"), login="AKIA1", password=SECRET),
-    "s3 broken endpoint": lambda url: _aws(f"http://me:{SECRET}@[", login="AKIA1", password=SECRET),
+    "s3 broken endpoint": lambda url: _aws(f"http://me:{MARK}-{MARK}@no host", login="AKIA1", password=SECRET),
     "s3 proxy": lambda url: _aws(
         "http://store.invalid",
         {

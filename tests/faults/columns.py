@@ -29,14 +29,23 @@ from tests.faults.proxy import FaultProxy
 
 BUCKET = "faults"
 MIB = 1024 * 1024
-# A request that is sent three times is sent for the last time.
-TRIES = 3
-# Long enough for a healthy request on a busy machine.
-PATIENCE_SECONDS = 20.0
-# When a socket is stalled.
-SHORT_PATIENCE_SECONDS = 1.0
-# Google's SDK counts no tries: it goes on for so long.
-GOOGLE_RETRY_SECONDS = 2.5
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a client waits for an answer, and how often it sends a request.
+
+    :param google_seconds: Google's SDK counts no tries: it sends a request again until so much time is over.
+    """
+
+    seconds: float
+    tries: int
+    google_seconds: float
+
+
+ORDINARY = Patience(seconds=30, tries=3, google_seconds=2.5)
+# For sockets that stall; a healthy request is answered in that time on a busy machine too.
+SHORT = Patience(seconds=2.5, tries=2, google_seconds=4)
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,7 @@ class Behind:
     proxy: FaultProxy
     server: Any
     making: Any
-    _made: dict[tuple[float, bool], Any] = field(default_factory=dict)
+    _made: dict[tuple[Patience, bool], Any] = field(default_factory=dict)
 
     @property
     def root(self) -> str:
@@ -87,60 +96,60 @@ class Behind:
 
     def make_all_clients(self) -> None:
         """Make what ``client`` shares."""
-        for patience_seconds in (PATIENCE_SECONDS, SHORT_PATIENCE_SECONDS):
+        for patience in (ORDINARY, SHORT):
             for small_pages in (False, True):
-                self.client(patience_seconds=patience_seconds, small_pages=small_pages)
+                self.client(patience=patience, small_pages=small_pages)
 
-    def client(self, *, patience_seconds: float = PATIENCE_SECONDS, small_pages: bool = False) -> Any:
+    def client(self, *, patience: Patience = ORDINARY, small_pages: bool = False) -> Any:
         """Return a client of this cell's own, that shares its SDK's with others."""
-        made = (patience_seconds, small_pages)
+        made = (patience, small_pages)
         with self.making:
             if made not in self._made:
-                self._made[made] = self._make(patience_seconds, small_pages)
+                self._made[made] = self._make(patience, small_pages)
         client = copy.copy(self._made[made])
         # What a client has learnt of its store must not reach the next cell, and nobody waits between deletes.
         client._deleter = copy.copy(client._deleter)
         client._deleter._sleep = lambda _: None
         return client
 
-    def _make(self, patience_seconds: float, small_pages: bool) -> Any:
+    def _make(self, patience: Patience, small_pages: bool) -> Any:
         environment = {"STORAGE_EMULATOR_HOST": self.proxy.url} if isinstance(self.column.dialect, GCS) else {}
-        store = Store(self.root, self._connection(patience_seconds), environment, self.column.options)
+        store = Store(self.root, self._connection(patience), environment, self.column.options)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(obstore_settings, "_REQUEST_TIMEOUT", timedelta(seconds=patience_seconds))
+            patch.setattr(obstore_settings, "_REQUEST_TIMEOUT", timedelta(seconds=patience.seconds))
             backoff = {"init_backoff": timedelta(milliseconds=20), "max_backoff": timedelta(milliseconds=50), "base": 2}
-            patch.setitem(obstore_settings.RETRIES, "max_retries", TRIES - 1)
+            patch.setitem(obstore_settings.RETRIES, "max_retries", patience.tries - 1)
             patch.setitem(obstore_settings.RETRIES, "backoff", backoff)
             client: Any = store.client(max_concurrency=4)
         client.part_bytes = client.largest_put_bytes = self.column.part_bytes
         if isinstance(self.column.dialect, GCS):
             send = client._gcs._http.request
-            client._gcs._http.request = lambda *args, **given: send(*args, **(given | {"timeout": patience_seconds}))
+            client._gcs._http.request = lambda *args, **given: send(*args, **(given | {"timeout": patience.seconds}))
         if small_pages:
             self._make_pages_small(client)
         return client
 
-    def _connection(self, patience_seconds: float) -> dict[str, Any]:
+    def _connection(self, patience: Patience) -> dict[str, Any]:
         connection = dict(self.server.airflow_connection())
         if isinstance(self.column.dialect, S3):
-            patience = {
-                "connect_timeout": patience_seconds,
-                "read_timeout": patience_seconds,
-                "retries": {"mode": "standard", "total_max_attempts": TRIES},
+            config_kwargs = {
+                "connect_timeout": patience.seconds,
+                "read_timeout": patience.seconds,
+                "retries": {"mode": "standard", "total_max_attempts": patience.tries},
             }
-            extra = connection["extra"] | {"endpoint_url": self.proxy.url, "config_kwargs": patience}
+            extra = connection["extra"] | {"endpoint_url": self.proxy.url, "config_kwargs": config_kwargs}
             return connection | {"extra": extra}
         if isinstance(self.column.dialect, Azure):
-            patience = {
-                "connection_timeout": patience_seconds,
-                "read_timeout": patience_seconds,
-                "retry_total": TRIES - 1,
+            extra = {
+                "connection_timeout": patience.seconds,
+                "read_timeout": patience.seconds,
+                "retry_total": patience.tries - 1,
                 "initial_backoff": 0.02,
                 "increment_base": 0,
                 "random_jitter_range": 0,
             }
             host = connection["host"].replace(urlsplit(connection["host"]).netloc, self.proxy.netloc)
-            return connection | {"host": host, "extra": patience}
+            return connection | {"host": host, "extra": extra}
         return connection
 
     def _make_pages_small(self, client: Any) -> None:
@@ -170,7 +179,7 @@ def behind_proxies(directory: Path) -> Iterator[Any]:
     columns: dict[str, Behind] = {}
     # One for all: what makes a client reads the environment.
     making = threading.RLock()
-    with ExitStack() as stack, patient_google(GOOGLE_RETRY_SECONDS), patient_boto():
+    with ExitStack() as stack, patient_boto():
 
         def start(name: str) -> Any:
             proxy = stack.enter_context(FaultProxy.start())

@@ -14,7 +14,7 @@ from dpone_airflow.storage import ObjectStorageUri
 from dpone_airflow.storage.errors import DponeAirflowError
 from tests.faults import faults
 from tests.faults.calls import CALLS, Abort, Begin, Call, DeleteBatch, DeleteOne, Place, StageAll
-from tests.faults.columns import COLUMNS, PATIENCE_SECONDS, SHORT_PATIENCE_SECONDS, Behind, Column
+from tests.faults.columns import COLUMNS, ORDINARY, SHORT, Behind, Column, Patience
 from tests.faults.dialects import GCS, S3, Dialect, Failure
 from tests.faults.proxy import Answer, Exchange, Fault, Rule
 
@@ -110,6 +110,10 @@ class Cell:
     trouble: Trouble
     times: int | None
 
+    @property
+    def patience(self) -> Patience:
+        return SHORT if self.trouble.stalls else ORDINARY
+
     def __str__(self) -> str:
         words = (self.column.name, self.call.name, self.trouble.name, "once" if self.times else "always")
         return "-".join(re.sub(r"[^a-z0-9]+", "_", word.lower()) for word in words)
@@ -177,7 +181,7 @@ def run(cell: Cell, behind: Behind, directory: Path) -> str:
         if left_over.is_file():
             left_over.unlink()
     client: Any = behind.client(
-        patience_seconds=SHORT_PATIENCE_SECONDS if cell.trouble.stalls else PATIENCE_SECONDS,
+        patience=cell.patience,
         small_pages=call.small_pages,
     )
     times = None if isinstance(call, StageAll) else cell.times

@@ -1,4 +1,4 @@
-"""From a few bytes to one input: what Hypothesis draws, and shrinks to zeros, decides what is made of a valid value.
+"""From a few bytes to one input: what Hypothesis draws decides what is made of a valid value.
 
 One draw makes many inputs. Drawing each choice on its own would take Hypothesis longer than the code under test.
 """

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.choices import BYTES, Choices, inputs_of
@@ -27,6 +27,8 @@ settings.register_profile(
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
+    # An input is small and is told: to look for a smaller one takes minutes.
+    phases=(Phase.generate,),
 )
 #: How many inputs each test has had.
 COUNTS: Counter[str] = Counter()

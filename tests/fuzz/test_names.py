@@ -63,12 +63,14 @@ def test_any_run_id_becomes_one_safe_segment_or_is_refused_and_two_stay_two(two:
 def _two_tasks(choices: Choices) -> list[tuple[str, ...]]:
     # Airflow's own ids have no NUL: its database would not take one.
     one = [_run_id(choices).replace("\0", "") for _ in range(3)]
-    other = list(one)
-    at = choices.number(3)
-    other[at] = choices.changed_text(other[at], 1).replace("\0", "")
-    if choices.number(2):  # what one loses, the next one gets
-        moved = choices.number(4)
-        other[at], other[at - 1] = other[at][moved:], other[at - 1] + other[at][:moved]
+    if choices.number(2):
+        other = list(one)
+        at = choices.number(3)
+        other[at] = choices.changed_text(other[at], 1).replace("\0", "")
+    else:  # the same words, cut elsewhere
+        words = "-".join(one).split("-")
+        first, second = sorted((choices.number(len(words) + 1), choices.number(len(words) + 1)))
+        other = ["-".join(words[:first]), "-".join(words[first:second]), "-".join(words[second:])]
     return [tuple(one), tuple(other)]
 
 

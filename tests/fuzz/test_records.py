@@ -10,6 +10,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from dpone_airflow.cli.report_json import run_as_json
 from dpone_airflow.cli.report_page import run_page, runs_page
 from dpone_airflow.staging.checkpoints import staged_before
@@ -143,6 +145,31 @@ def test_any_evidence_can_be_reported(runs_evidence: list[dict[str, bytes]], giv
             pages.append(write(runs, run, objects))
     "".join(chain.from_iterable(pages)).encode()
     json.dumps([run.to_dict(runs.at) for run in runs.runs])
+
+
+def _with_one_replaced(value: Any, by: Any) -> Iterator[Any]:
+    """Yield ``value`` once for each place in it, with something else in this place."""
+    yield by
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from (value | {key: changed} for changed in _with_one_replaced(inner, by))
+    elif isinstance(value, list):
+        for at, inner in enumerate(value):
+            yield from ([*value[:at], changed, *value[at + 1 :]] for changed in _with_one_replaced(inner, by))
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_lists_in_lists_anywhere_in_a_record_can_be_reported(name: str) -> None:
+    deep = json.loads("[" * 700 + "]" * 700)
+    with store() as given:
+        for other, record in RECORDS.items():
+            given.put(f"{FOLDER}/{other}", record_text(other, record))
+        for record in _with_one_replaced(RECORDS[name], deep):
+            given.put(f"{FOLDER}/{name}", record_text(name, record))
+            for run_id in (None, RUN_ID):
+                runs = read_runs(given.client, BASE, run_id)
+                assert len(runs.runs) == 1
+                "".join(runs_page(runs)).encode()
 
 
 def _checkpoint(choices: Choices) -> tuple[str, bytes]:
