@@ -261,6 +261,26 @@ def test_a_stage_under_which_its_run_is_deleted_fails_and_what_it_leaves_is_swep
     assert is_true(client, service(clients()).stage_files(plan(base), tree)), "a try after the deletion"
 
 
+def test_a_stage_under_which_a_deletion_dies_half_way_fails(
+    clients: Clients, base: ObjectStorageUri, tmp_path: Path
+) -> None:
+    client, other = clients(), clients()
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    after_call(other, "delete_objects", "part-0.csv", die)
+
+    def deletion_dies() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            cleanup(other, base)
+
+    before_call(client, "put_file", "/manifest.json", deletion_dies)
+    with pytest.raises(OvertakenError, match="a cleanup or a sweep"):
+        service(client).stage_files(plan(base), files(tmp_path / "tree"))
+    assert recorded(client, base) is None
+
+
 def test_a_part_under_which_the_whole_run_is_deleted_fails(
     clients: Clients, base: ObjectStorageUri, tmp_path: Path
 ) -> None:

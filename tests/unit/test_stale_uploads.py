@@ -221,3 +221,16 @@ def test_a_cleanup_goes_on_where_nothing_may_be_aborted(
     report = clean_up_run(Refuses(root_dir=client.root_dir), "s3://lake/staging", "run-1", policy="delete_always")
     assert report.deleted_objects == 1
     assert "may be left" in caplog.text
+
+
+def test_a_claim_removes_what_killed_writers_left(
+    client: LocalObjectStorageClient,
+    service: ObjectStorageStagingService,
+    make_plan: Callable[..., ObjectStorageStagingPlan],
+    write: Callable[..., Path],
+) -> None:
+    """One that died before its claim was there left no run that a later try could look back at."""
+    service.stage_files(make_plan(run_id="other"), write("a.csv"))
+    (client.root_dir / ".dpone" / "unfinished" / "left").touch()
+    service.stage_files(make_plan(), write("a.csv"))
+    assert unfinished(client) == []
