@@ -12,6 +12,9 @@ VENV_BENCH := .venv-bench
 VENV_BENCH_DPONE := .venv-bench-dpone
 PINS_BENCH := constraints/bench.txt
 PINS_BENCH_DPONE := constraints/bench-dpone.txt
+# Tests of several files at once, each process with servers of its own.
+JOBS ?= 2
+PYTEST := -m pytest -n $(JOBS) --dist loadfile
 INSTALLED_BY := Makefile pyproject.toml constraints/airflow-3.3.txt constraints/airflow-2.11.txt
 
 .PHONY: help demo demo-s3 test test-airflow2 test-unit fuzz bench lint format clean
@@ -28,7 +31,7 @@ demo-s3: $(VENV)/.demo ## The same DAG against SeaweedFS, a real S3 server
 test: $(VENV)/.dev ## All tests on Airflow 3.3, then unit and DAG tests on 2.11; starts its own servers
 	$(VENV)/bin/python -m local_servers.chromium
 	@echo "Running all tests on Airflow 3.3 …"
-	$(VENV)/bin/python -m pytest --cov --cov-report=term --cov-fail-under=95
+	$(VENV)/bin/python $(PYTEST) --cov --cov-report=term --cov-fail-under=95
 	$(MAKE) --no-print-directory test-airflow2
 
 test-airflow2: $(if $(PYTHON_2_11),$(VENV_2_11)/.dev) ## Unit and DAG tests on Airflow 2.11
@@ -36,11 +39,11 @@ ifeq ($(PYTHON_2_11),)
 	@echo "NOT RUN: the tests on Airflow 2.11, which needs Python 3.11 or 3.12; name one with make test PYTHON_2_11=..."
 else
 	@echo "Running the unit and DAG tests on Airflow 2.11 …"
-	$(VENV_2_11)/bin/python -m pytest tests/unit tests/dags
+	$(VENV_2_11)/bin/python $(PYTEST) tests/unit tests/dags
 endif
 
 test-unit: $(VENV)/.dev ## The tests that need no server
-	$(VENV)/bin/python -m pytest tests/unit
+	$(VENV)/bin/python $(PYTEST) tests/unit
 
 # The seed that is printed, given as SEED=..., brings the same inputs again.
 SEED ?= $(shell date +%s)
