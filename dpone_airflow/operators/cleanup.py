@@ -215,13 +215,15 @@ class StagingCleanupOperator(BaseOperator):
         from dpone_airflow.staging.deletion import DeletionLimits
 
         limits = DeletionLimits(self.max_objects, self.max_bytes)
-        if len(places) > 1 and not self.dry_run:  # the limits are those of all together
+        if len(places) > 1:  # the limits are those of all together
             planned = [self._clean_up(context, place, was_staged, limits, dry_run=True) for place in places]
             limits.check(
                 places[0].run_prefix,
                 sum(len(report.objects) for report in planned),
                 sum(item.size_bytes for report in planned for item in report.objects),
             )
+            if self.dry_run:
+                return planned
         return [self._clean_up(context, place, was_staged, limits, dry_run=self.dry_run) for place in places]
 
     def _clean_up(

@@ -201,13 +201,21 @@ class StagingEvidence:
             return None
         try:
             record = json.loads(text)
-            return Claim(StagingWriter(**record["writer"]), dict(record["plan"]))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            claim = Claim(StagingWriter(**record["writer"]), dict(record["plan"]))
+            named = run_prefix(claim.plan["base_uri"], claim.plan["run_id"])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             reason = f"{type(error).__name__}: {redact(str(error)[:200])}"
             raise ClaimError(
                 f"{self.claim_uri} is no claim that this dpone-airflow can read ({reason}): nothing is touched below "
                 f"{self.prefix}/. Read the record with the version that wrote it."
             ) from error
+        own = self.prefix if self.whole is None else self.whole.prefix
+        if not is_one_place(named, own):
+            raise ClaimError(
+                f"{self.claim_uri} is a claim of another place, {named}/, as in a base that was copied: nothing is "
+                f"touched below {self.prefix}/. Clean up there, or remove the copy yourself."
+            )
+        return claim
 
     def check_owner(self, owner: StagingWriter, writer: StagingWriter) -> None:
         """Refuse if ``owner`` isn't ``writer``.
@@ -316,6 +324,12 @@ def claim_run(
         whole = StagingEvidence(client, plan.base_uri, plan.run_id, by=by)
         run_is_new = whole.claim(writer.of_whole_run, described | {"in_parts": True})
     return ClaimedRun(own, is_new=own.claim(writer, plan.to_dict()), run_is_new=run_is_new)
+
+
+def is_one_place(one: ObjectStorageUri, other: ObjectStorageUri) -> bool:
+    """Return whether two URIs may name one place: az:// and azure:// do, with and without the account."""
+    same = (one.provider, one.bucket, one.key) == (other.provider, other.bucket, other.key)
+    return same and (not one.account or not other.account or one.account == other.account)
 
 
 def refuse_nested_base(prefix: ObjectStorageUri, objects: Iterable[ObjectStorageObject]) -> None:

@@ -11,9 +11,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from dpone_airflow.staging.choices import ExactPrefix
+from dpone_airflow.staging.deletion import Deletion
 from dpone_airflow.staging.evidence import StagingEvidence, refuse_nested_base
 from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
 from dpone_airflow.staging.plan import ObjectStorageStagingPlan, run_prefix
+from dpone_airflow.staging.real_folders import without_folders
 from dpone_airflow.staging.run_id import check_part
 from dpone_airflow.storage.client import ObjectStorageClient, ObjectStorageObject
 from dpone_airflow.storage.errors import InvalidPlanError, PrefixMismatchError
@@ -33,7 +35,7 @@ def check_staged(client: ObjectStorageClient, manifest: ObjectStorageStagingMani
     """
     below = len(manifest.prefix.prefix)
     expected = {item.file_name: item for item in manifest.objects}
-    strays = []
+    strays: list[ObjectStorageObject] = []
     wrong = []
     for found in client.list_objects(manifest.prefix):
         item = expected.pop(found.uri.key[below:], None)
@@ -50,7 +52,8 @@ def check_staged(client: ObjectStorageClient, manifest: ObjectStorageStagingMani
             "Something else writes there while this stage does: find it, and stage again.",
             uri=str(manifest.prefix),
         )
-    remove_strays(client, manifest.prefix, strays, mode)
+    keys = (manifest.prefix.prefix + item.file_name for item in manifest.objects)
+    remove_strays(client, manifest.prefix, without_folders(client, strays, keys), mode)
 
 
 def remove_strays(
@@ -96,7 +99,10 @@ def remove_vanished_parts(
     :raises: what ``remove_strays`` raises.
     """
     run = run_prefix(plan.base_uri, plan.run_id)
-    strays = [item for item in client.list_objects(run) if _part(run, item) not in live_parts]
+    listed = list(client.list_objects(run))
+    live = [item for item in listed if _part(run, item) in live_parts]
+    strays = [item for item in listed if _part(run, item) not in live_parts]
+    strays = list(without_folders(client, strays, (item.uri.key for item in live)))
     remove_strays(client, run, strays, mode)
     if mode == "enforce":
         _record_vanished(client, plan, run, strays, by)
@@ -118,13 +124,13 @@ def _record_vanished(
             check_part(part)
         except InvalidPlanError:
             continue  # no part of ours, so it has no evidence
+        deletion = Deletion(objects, hidden=bool(client.keeps_versions(run)))
         StagingEvidence(client, plan.base_uri, plan.run_id, part, by=by).write_cleanup(
             {
-                "outcome": "deleted",
+                "outcome": deletion.outcome,
                 "reason": "the run no longer has this part",
                 "prefix": f"{run.child(part)}/",
-                "deleted_objects": len(objects),
-                "deleted_bytes": sum(item.size_bytes for item in objects),
+                **deletion.figures(),
             }
         )
 

@@ -25,6 +25,7 @@ from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
 from dpone_airflow.staging.overtaken import StageWatch
 from dpone_airflow.staging.plan import ObjectStorageStagingPlan, checked_child
 from dpone_airflow.staging.progress import Progress, ProgressFactory
+from dpone_airflow.staging.real_folders import without_folders
 from dpone_airflow.staging.rights import check_may_delete, deletes_later
 from dpone_airflow.staging.sources import Files, SourceFile, find_sources, sources_as_they_come
 from dpone_airflow.staging.stale_uploads import abort_stale_uploads
@@ -270,6 +271,7 @@ class ObjectStorageStagingService:
                 listed[name] = (item.size_bytes, item.etag)
             else:
                 strays.append(item)
+        strays = list(without_folders(self._client, strays, (plan.prefix.prefix + name for name in names or ())))
         refuse_nested_base(plan.prefix, strays)
         records = run.evidence.find_staged()
         if if_exists == "fail" and (listed or strays):
@@ -279,6 +281,7 @@ class ObjectStorageStagingService:
             )
         remove_strays(self._client, plan.prefix, strays, exact_prefix)
         abort_stale_uploads(self._client, plan.prefix)
+        abort_stale_uploads(self._client, run.evidence.folder)  # a manifest of many objects is sent in parts too
         known = staged_before(run.evidence.read_staged(records), listed) if if_exists == "resume" else {}
         return known, records
 

@@ -16,6 +16,7 @@ from dpone_airflow.staging.choices import VerifyMode, check_choice
 from dpone_airflow.staging.evidence import StagingEvidence
 from dpone_airflow.staging.manifest import ObjectStorageStagingManifest, ObjectStorageStagingObject
 from dpone_airflow.staging.progress import Progress, ProgressFactory
+from dpone_airflow.staging.real_folders import without_folders
 from dpone_airflow.storage.client import ObjectStorageClient, ObjectStorageObject
 from dpone_airflow.storage.errors import ObjectNotFoundError, StagingStoppedError, StagingVerifyError, StorageError
 from dpone_airflow.storage.uri import ObjectStorageUri
@@ -125,13 +126,13 @@ def compare_staged(
     prefix = manifest.prefix
     below = len(prefix.prefix)
     unseen = {item.file_name: item for item in manifest.objects}
-    extra: list[str] = []
+    extra: list[ObjectStorageObject] = []
     changed: dict[str, str] = {}
     to_read: list[ObjectStorageStagingObject] = []
     for found in client.list_objects(prefix):
         item = unseen.pop(found.uri.key[below:], None)
         if item is None:
-            extra.append(str(found.uri))
+            extra.append(found)
         elif found.size_bytes != item.size_bytes:
             changed[item.uri] = f"has {found.size_bytes} bytes, not {item.size_bytes}"
         else:
@@ -156,6 +157,7 @@ def compare_staged(
                 changed[item.uri] = f"{said} the sha256 {came.sha256}, not {item.sha256}"
             elif item.uri in changed:
                 changed[item.uri] += ", and the same bytes"
+    keys = (prefix.prefix + item.file_name for item in manifest.objects)
     return VerifyReport(
         mode=mode,
         prefix=f"{prefix}/",
@@ -163,7 +165,7 @@ def compare_staged(
         total_size_bytes=manifest.total_size_bytes,
         read_bytes=read_bytes,
         missing=tuple(missing),
-        extra=tuple(extra),
+        extra=tuple(str(item.uri) for item in without_folders(client, extra, keys)),
         changed=changed,
     )
 

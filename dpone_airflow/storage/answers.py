@@ -21,6 +21,10 @@ Told = TypeVar("Told")
 
 #: The checksum in an answer isn't that of the bytes that were sent, or that came.
 OTHER_CHECKSUM = "OtherChecksum"
+#: The code of a write that the emulator's disk had no room for.
+NO_SPACE = "NoSpaceLeft"
+#: The upload in parts has ended: somebody has aborted it, or it was completed.
+NO_SUCH_UPLOAD = "NoSuchUpload"
 _CHECKSUM_CODES = {
     OTHER_CHECKSUM,
     "BadDigest",

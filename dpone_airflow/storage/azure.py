@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any, BinaryIO
 
 from dpone_airflow.storage.answers import OTHER_CHECKSUM, told
@@ -50,6 +51,8 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
     sdk = "azure-storage-blob"
     # Azure's metadata names are C# identifiers: a hyphen is refused.
     metadata_prefix = "dpone_"
+    # Accounts with a hierarchical namespace do.
+    may_list_folders = True
     # https://learn.microsoft.com/azure/storage/blobs/scalability-targets
     max_object_bytes = MOST_PARTS * 4000 * 1024**2
     # https://learn.microsoft.com/rest/api/storageservices/blob-batch
@@ -169,9 +172,12 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
 
         blob = self._blob(target.uri)
         scope = {key: value for key, value in self.storage_options.items() if key == "encryption_scope"}
+        # Blocks wait for their commit under their ids alone: those of another try that still sends to this blob must
+        # not take the place of ours. All ids of a blob have one length; obstore's have 32 characters.
+        of_this_upload = sha256(target.metadata["dpone_nonce"].encode()).hexdigest()[:26]
 
         def send(number: int, data: bytes) -> Any:
-            block = f"{number:06d}"
+            block = f"{of_this_upload}{number:06d}"
             with self._calling(f"write block {number} of", target.uri):
                 blob.stage_block(block, data, length=len(data), validate_content=self._store_check, **scope)
             return BlobBlock(block)

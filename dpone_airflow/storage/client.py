@@ -39,7 +39,7 @@ from dpone_airflow.storage.errors import (
 from dpone_airflow.storage.hashing import HashingSink
 from dpone_airflow.storage.lanes import Lanes
 from dpone_airflow.storage.parts import DEFAULT_PART_BYTES, part_bytes_for
-from dpone_airflow.storage.readers import Content, Reader, open_reader, sha256_of
+from dpone_airflow.storage.readers import Content, Reader, TimedReader, open_reader, sha256_of
 from dpone_airflow.storage.uploader import NotThisUploaderError, Uploader, UploadTarget
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 
@@ -115,6 +115,9 @@ class ObjectStorageClient(Protocol):
     largest_put_bytes: int
     #: What goes with every upload besides its content, see ``storage.options``.
     storage_options: dict[str, Any]
+
+    #: Whether the folders of objects may be listed as empty objects themselves.
+    may_list_folders: ClassVar[bool]
 
     @property
     def engine(self) -> str:
@@ -256,6 +259,8 @@ class BaseObjectStorageClient(ABC):
     max_object_bytes: ClassVar[int]
     #: Whether the parts of one large file are sent side by side.
     parts_side_by_side: ClassVar[bool] = True
+    #: Whether the folders of objects may be listed as empty objects themselves.
+    may_list_folders: ClassVar[bool] = False
     #: The largest number of keys that one delete request takes.
     delete_batch_size: ClassVar[int]
 
@@ -275,7 +280,7 @@ class BaseObjectStorageClient(ABC):
         self._uploader = uploader
         #: Why the SDK uploads, where obstore might have.
         self.engine_note = ""
-        self._noted_versions: dict[str, bool] = {}
+        self._noted_versions: dict[str, bool | None] = {}
         self._nonces = map(f"{uuid4().hex}-{{}}".format, count())
         self._lanes = Lanes(self.max_concurrency, part_bytes * _PARTS_IN_MEMORY)
         self._deleter = Deleter(
@@ -357,22 +362,27 @@ class BaseObjectStorageClient(ABC):
             lanes = min(lanes, math.ceil(size / part_bytes))
             in_memory = min(size, (lanes + 1) * part_bytes)
 
-        def by_sdk() -> str | None:
-            reader.seek(0)  # where it is already, but after another uploader has given up
-            return self._put_large(target, reader, part_bytes, lanes)
-
-        write: Callable[[], str | None] = by_sdk
-        if self._uploader and self._uploader.takes(target):
-            by_uploader = partial(self._uploader.put_large, target, reader, part_bytes, lanes)
-            write = partial(self._or_by_sdk, by_uploader, by_sdk)
         with self._lanes.holding(lanes, in_memory):
+            timed = TimedReader(reader)
+
+            def by_sdk() -> str | None:
+                timed.seek(0)  # where it is already, but after another uploader has given up
+                timed.read_at = None
+                return self._put_large(target, timed, part_bytes, lanes)
+
+            write: Callable[[], str | None] = by_sdk
+            if self._uploader and self._uploader.takes(target):
+                by_uploader = partial(self._uploader.put_large, target, timed, part_bytes, lanes)
+                write = partial(self._or_by_sdk, by_uploader, by_sdk)
             try:
                 return write()
             except StorageError as failure:
-                self._close_uploads(uri, failure)
+                self._close_uploads(uri, timed, failure)
                 return self._ours_after_all(uri, nonce, reader.tell() if size is None else size, failure)
 
-    def _close_uploads(self, uri: ObjectStorageUri, failure: StorageError) -> None:  # noqa: B027 - see list_uploads
+    def _close_uploads(  # noqa: B027 - see list_uploads
+        self, uri: ObjectStorageUri, content: TimedReader, failure: StorageError
+    ) -> None:
         """Abort what a failed upload in parts has left open, where a store keeps such; else ``failure`` says so."""
 
     def _or_by_sdk(self, by_uploader: Callable[[], str | None], by_sdk: Callable[[], str | None]) -> str | None:
@@ -532,8 +542,10 @@ class BaseObjectStorageClient(ABC):
 
     def _note_version(self, uri: ObjectStorageUri, version: str | None) -> None:
         """Remember what an answer about an object says of its bucket: it names a version where versions are kept."""
-        # S3 calls the one version "null" that an object has while versioning is suspended.
-        self._noted_versions[uri.bucket] = version not in (None, "", "null")
+        # S3 calls the version "null" that was written while the bucket kept none: what it does now is to be asked.
+        noted = None if version == "null" else bool(version)
+        before = self._noted_versions.get(uri.bucket, False)
+        self._noted_versions[uri.bucket] = True if noted or before else None if None in (noted, before) else False
 
     def list_uploads(self, prefix: ObjectStorageUri) -> list[UnfinishedUpload]:
         """Return none: what a killed upload leaves in this store never shows, and expires by itself.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import NamedTuple
@@ -139,10 +139,14 @@ class Deleter:
             if error.status != 500:
                 self._takes_batches = False
             return None
-        return {
+        refused = {
             key: Refusal(key_reason(reason, anywhere.provider), _code_may_pass(reason))
             for key, reason in answers.items()
         }
+        if refused.keys() <= set(keys):
+            return refused
+        # It doesn't say of which key of ours: any of them may still be there.
+        return dict.fromkeys(keys, next(iter(refused.values()))) | {key: refused[key] for key in keys if key in refused}
 
     def _ask_for_one(self, anywhere: ObjectStorageUri, key: str) -> dict[str, Refusal]:
         try:
@@ -165,13 +169,18 @@ def _code_may_pass(reason: str) -> bool:
 
 def inner_first(keys: Collection[str]) -> list[list[str]]:
     """Return the keys in groups: first those that are no other key's folder, then the folders, the deepest first."""
-    folders = {folder for key in keys for folder in _folders_above(key)}.intersection(keys)
+    folders = folders_of(keys).intersection(keys)
     if not folders:
         return [list(keys)]
     groups: dict[int, list[str]] = {}
     for folder in folders:
         groups.setdefault(folder.count("/"), []).append(folder)
     return [[key for key in keys if key not in folders], *(groups[depth] for depth in sorted(groups, reverse=True))]
+
+
+def folders_of(keys: Iterable[str]) -> set[str]:
+    """Return every folder that one of the keys lies in, without its slash."""
+    return {folder for key in keys for folder in _folders_above(key)}
 
 
 def _folders_above(key: str) -> Iterator[str]:

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
 
+from dpone_airflow.storage.answers import NO_SPACE
 from dpone_airflow.storage.bucket_settings import BucketSettings, Unreadable
 from dpone_airflow.storage.client import (
     DEFAULT_MAX_CONCURRENCY,
@@ -332,7 +333,8 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
             status = 404
         elif isinstance(error, PermissionError):
             status = 403
-        return status, type(error).__name__, f"{error.strerror}: {error.filename or self.root_dir}"
+        name = NO_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else type(error).__name__
+        return status, name, f"{error.strerror}: {error.filename or self.root_dir}"
 
 
 def _file_name(segment: str, uri: ObjectStorageUri) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,36 @@ def test_a_sas_token_appears_in_no_error_even_when_the_host_is_gone(store: Store
     with pytest.raises(StorageError, match="Could not write") as failed:
         client.put_bytes(b"x", ObjectStorageUri.parse("az://container/blob"))
     assert "c2VjcmV0" not in "".join(traceback.format_exception(failed.value))
+
+
+def test_blocks_of_another_try_that_still_sends_take_no_place_of_ours(
+    store: Store, base: ObjectStorageUri, tmp_path: Path
+) -> None:
+    """An earlier try, taken for dead, sends a block of the file as it was, while the later one sends its own."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_bytes(b"OLD!" * (5 * 2**20))
+    new.write_bytes(b"NEW!" * (5 * 2**20))
+    uri = base.child("file")
+    earlier, later = store.client(), store.client()
+    sent: list[int] = []
+
+    def send_the_old_ones(size: int) -> None:
+        sent.append(size)
+        # Before the last block: those before it wait in the store, and nothing is committed.
+        if len(sent) == 3:
+            with pytest.raises(KilledError):
+                earlier.put_file(old, uri, lanes=1, on_read=stop_after_the_second)
+
+    def stop_after_the_second(_: int) -> None:
+        stopped.append(True)
+        if len(stopped) == 3:
+            raise KilledError
+
+    stopped: list[bool] = []
+    put = later.put_file(new, uri, lanes=1, on_read=send_the_old_ones)
+    assert len(stopped) == 3, "the earlier try sent nothing"
+    assert later.hash_object(uri).sha256 == put.sha256 == sha256(new.read_bytes()).hexdigest()
+
+
+class KilledError(Exception):
+    """What ends the earlier try."""

@@ -162,3 +162,30 @@ def test_only_uploads_of_the_age_are_aborted(started: Any) -> None:
     assert client.abort_uploads(base, begun_before=min(began)) == 0
     assert client.abort_uploads(base, begun_before=max(began) + timedelta(seconds=1)) == 2
     assert client.list_uploads(base) == []
+
+
+def test_a_bucket_that_came_to_keep_versions_after_the_claim_was_written_is_asked(started: Any, files: Path) -> None:
+    bucket = f"later-{uuid4().hex[:8]}"
+    client = Store(f"s3://{bucket}", started("seaweedfs").connection).client()
+    client._s3.create_bucket(Bucket=bucket)  # type: ignore[attr-defined]
+    manifest = service(client).stage_files(plan(ObjectStorageUri.parse(f"s3://{bucket}/base")), files)
+    client._s3.put_bucket_versioning(  # type: ignore[attr-defined]
+        Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
+    )
+    report = clean_up(client, manifest)
+    assert (report.deleted_objects, report.hidden_objects) == (0, 3)
+
+
+def test_what_a_killed_try_left_of_its_records_is_aborted_by_the_retry_and_by_the_cleanup(
+    started: Any, files: Path
+) -> None:
+    store = started("seaweedfs")
+    client = store.client()
+    base = ObjectStorageUri.parse(store.root).child(f"test-{uuid4().hex[:12]}")
+    manifest = service(client).stage_files(plan(base), files)
+    record = base.child("_manifests/run-1/_run/manifest.json")
+    for again in (lambda: service(client).stage_files(plan(base), files), lambda: clean_up(client, manifest)):
+        client._s3.create_multipart_upload(Bucket=record.bucket, Key=record.key)
+        assert [upload.uri for upload in client.list_uploads(base)] == [record]
+        again()
+        assert client.list_uploads(base) == []

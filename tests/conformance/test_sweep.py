@@ -19,6 +19,7 @@ from dpone_airflow.staging.sweep import sweep_base
 from dpone_airflow.staging.sweep_report import SweepReport
 from dpone_airflow.storage import ObjectStorageClient, ObjectStorageUri
 from tests.conformance.stores import Store
+from tests.crash.moments import before_sending
 
 MONTH, DAY = timedelta(days=30), timedelta(days=1)
 
@@ -131,6 +132,33 @@ def test_a_killed_stages_run_is_overdue_with_its_unfinished_upload(
     assert (later.aborted_uploads, by_run(later)) == (int(has_uploads), {})
     left = {upload.uri.key for upload in client.list_uploads(base)}
     assert left == ({base.child("elsewhere/big").key} if has_uploads else set())
+    client.abort_uploads(base)
+
+
+def test_a_stage_that_begins_again_where_a_deletion_died_is_left_alone(
+    store: Store, client: ObjectStorageClient, base: ObjectStorageUri, stager: Stager
+) -> None:
+    stager.stage("run-1")
+    evidence = StagingEvidence(client, str(base), "run-1")
+    evidence.write_deleting({"found_objects": 2})
+    client.delete_objects(client.list_prefix(evidence.prefix))  # and there it was killed
+    hour_later = stager.next_second() + timedelta(hours=1)
+    has_uploads = hasattr(client, "_s3")
+    reports = []
+
+    def sweep() -> None:
+        if has_uploads:
+            client._s3.create_multipart_upload(Bucket=base.bucket, Key=evidence.prefix.child("big").key)  # type: ignore[attr-defined]
+        options: dict[str, Any] = {"older_than": timedelta(hours=1), "now": hour_later}
+        reports.append(sweep_base(store.client(), str(base), dry_run=False, **options))
+
+    before_sending(client, "a.csv", sweep)
+    stager.stage("run-1")  # is overtaken if the sweep leaves a record
+    (report,) = reports
+    assert (report.failures, report.aborted_uploads, dict(report.kept)) == ({}, 0, {"empty": 1})
+    assert len(client.list_uploads(base)) == int(has_uploads)
+    records = {"_manifests/run-1/_run.json", "_manifests/run-1/_run/manifest.json"}
+    assert stager.left() == {"run-1/a.csv", "run-1/b.csv", *records}
     client.abort_uploads(base)
 
 

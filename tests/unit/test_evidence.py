@@ -26,6 +26,7 @@ from dpone_airflow.storage.errors import (
 MakePlan = Callable[..., ObjectStorageStagingPlan]
 Stored = Callable[..., list[str]]
 FOLDER = "s3://lake/staging/_manifests/run-1"
+PLAN = {"base_uri": "s3://lake/staging", "run_id": "run-1"}
 
 
 @pytest.fixture
@@ -86,9 +87,9 @@ def test_a_claim_says_who_when_and_what(
 def test_the_same_writer_may_claim_again_and_the_first_claim_stays(
     client: LocalObjectStorageClient, evidence: StagingEvidence, writer: StagingWriter
 ) -> None:
-    evidence.claim(writer, {"try": 1})
+    evidence.claim(writer, PLAN | {"try": 1})
     first = client.stat(evidence.claim_uri)
-    evidence.claim(writer, {"try": 2})
+    evidence.claim(writer, PLAN | {"try": 2})
     assert client.stat(evidence.claim_uri) == first
     assert evidence.read_claim().writer == writer
 
@@ -96,9 +97,9 @@ def test_the_same_writer_may_claim_again_and_the_first_claim_stays(
 def test_the_same_writer_may_claim_again_when_it_has_staged_something(
     client: LocalObjectStorageClient, evidence: StagingEvidence, writer: StagingWriter
 ) -> None:
-    evidence.claim(writer, {})
+    evidence.claim(writer, PLAN)
     client.put_bytes(b"x", evidence.prefix.child("a.csv"))
-    evidence.claim(writer, {})
+    evidence.claim(writer, PLAN)
 
 
 @pytest.mark.parametrize(
@@ -114,10 +115,10 @@ def test_the_same_writer_may_claim_again_when_it_has_staged_something(
 def test_anybody_else_is_refused_and_both_are_named(
     evidence: StagingEvidence, writer: StagingWriter, change: dict[str, Any], stored: Stored
 ) -> None:
-    evidence.claim(writer, {})
+    evidence.claim(writer, PLAN)
     before = stored()
     with pytest.raises(ClaimedByAnotherWriterError) as refused:
-        evidence.claim(replace(writer, **change), {})
+        evidence.claim(replace(writer, **change), PLAN)
     ((name, value),) = change.items()
     assert f"{name}={value!r}" in str(refused.value)
     assert "dag_id='daily', dag_run_id='manual__1', task_id='stage'" in str(refused.value)
@@ -131,7 +132,7 @@ def test_objects_that_nobody_claimed_are_named_and_left_alone(
 ) -> None:
     client.put_bytes(b"live", evidence.prefix.child("live.csv"))
     with pytest.raises(UnclaimedPrefixError, match=r"e\.g\. s3://lake/staging/run-1/live\.csv"):
-        evidence.claim(writer, {})
+        evidence.claim(writer, PLAN)
     assert stored() == ["s3://lake/staging/run-1/live.csv"]
 
 
@@ -140,7 +141,7 @@ def test_a_neighbour_with_a_longer_name_is_no_object_of_this_run(
 ) -> None:
     client.put_bytes(b"live", ObjectStorageUri.parse("s3://lake/staging/run-10/live.csv"))
     client.put_bytes(b"live", ObjectStorageUri.parse("s3://lake/staging/run-1.csv"))
-    evidence.claim(writer, {})
+    evidence.claim(writer, PLAN)
     assert evidence.read_claim().writer == writer
 
 
@@ -151,7 +152,7 @@ def test_of_many_writers_at_once_one_gets_the_prefix(client: LocalObjectStorageC
         evidence = StagingEvidence(client, "s3://lake/staging", run_id)
         together.wait()
         try:
-            evidence.claim(replace(writer, task_id=f"stage_{number}"), {})
+            evidence.claim(replace(writer, task_id=f"stage_{number}"), PLAN | {"run_id": run_id})
         except ClaimedByAnotherWriterError:
             return None
         return number
@@ -177,7 +178,7 @@ def test_a_claim_whose_answer_was_lost_is_known_as_our_own(
             return super().put_bytes(*arguments, **options)
 
     lossy = StagingEvidence(AnswerLost(root_dir=client.root_dir), "s3://lake/staging", "run-1")
-    lossy.claim(writer, {})
+    lossy.claim(writer, PLAN)
     assert evidence.read_claim().writer == writer
 
 
@@ -192,7 +193,7 @@ def test_a_claim_that_vanishes_while_it_is_made_is_an_error_and_no_right_to_writ
 
     evidence = StagingEvidence(Vanishing(root_dir=client.root_dir), "s3://lake/staging", "run-1")
     with pytest.raises(ClaimError, match="run it again"):
-        evidence.claim(writer, {})
+        evidence.claim(writer, PLAN)
 
 
 def test_nobody_has_claimed_what_has_no_claim(evidence: StagingEvidence) -> None:
@@ -217,7 +218,7 @@ def test_a_claim_that_can_not_be_read_is_nobodys_to_take(
     client: LocalObjectStorageClient, evidence: StagingEvidence, writer: StagingWriter, content: bytes
 ) -> None:
     client.put_bytes(content, evidence.claim_uri)
-    for ask in (evidence.read_claim, lambda: evidence.claim(writer, {})):
+    for ask in (evidence.read_claim, lambda: evidence.claim(writer, PLAN)):
         with pytest.raises(ClaimError, match=r"_run\.json is no claim that this dpone-airflow can read"):
             ask()
     assert client.get_bytes(evidence.claim_uri) == content
