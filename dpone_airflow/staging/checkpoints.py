@@ -105,10 +105,17 @@ class Checkpoints:
         :raises OSError: likewise.
         :raises OvertakenError: if somebody else has begun there.
         """
-        if self._failure is not None:
-            raise self._failure
+        self.check()
         with self._lock:
             self._unrecorded.append(item)
+
+    def check(self) -> None:
+        """Return while checkpoints can be written and nobody else has begun there, as far as was seen.
+
+        :raises: what ``add`` raises.
+        """
+        if self._failure is not None:
+            raise self._failure
 
     def write_now(self) -> bool:
         """Record what isn't yet; return whether there was any.

@@ -83,6 +83,7 @@ class FileStaging:
 
     def _on_read(self, size_bytes: int) -> None:
         self.go_on()
+        self.checkpoints.check()  # or a large file is sent to its end, over what a later try has sent
         self.progress.add_bytes(size_bytes)
 
     def _sent(self, sent: ObjectStorageObject, source: SourceFile) -> StagedFile:

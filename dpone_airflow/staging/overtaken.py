@@ -74,8 +74,9 @@ class StageWatch:
         """
         now = self._look()
         changed = {uri for uri in self._watched - self._sent if now.get(uri) != self._seen.get(uri)}
-        if self._evidence.manifest_uri not in now:
-            changed.discard(self._evidence.manifest_uri)  # this try has removed what an earlier one recorded
+        # Who begins writes these. This try has removed the manifest of an earlier one, and an earlier one
+        # that ends with success may remove a sign of life that has just become this try's.
+        changed -= self._of_tries - now.keys()
         if not changed:
             return
         who = "a later try of this stage" if changed <= self._of_tries else "a cleanup or a sweep"

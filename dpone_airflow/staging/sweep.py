@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from dpone_airflow.staging.deletion import delete_claimed, look_at
+from dpone_airflow.staging.deletion import delete_claimed, look_at, record_deleted
 from dpone_airflow.staging.evidence import StagingEvidence
 from dpone_airflow.staging.plan import base_of
 from dpone_airflow.staging.sweep_report import SweepReport, SweptEvidence, SweptRun
@@ -97,8 +97,23 @@ def sweep_base(
             report.postponed.append((run, ceiling))
     evidence = [item for item in found.evidence if ceilings.take(item.records, item.size_bytes) is None]
     report.postponed_evidence = len(found.evidence) - len(evidence)
-    _Sweep(client, base, rules, report, by, stop or threading.Event()).do(found, due, evidence)
+    if dry_run:
+        _tell(found, due, evidence, report)
+    else:
+        _Sweep(client, base, rules, report, by, stop or threading.Event()).do(found, due, evidence)
     return report
+
+
+def _tell(found: Findings, due: list[SweptRun], evidence: list[SweptEvidence], report: SweepReport) -> None:
+    """Put into the report what ``_Sweep`` would do."""
+    going = {run.run_id for run in due}
+    before = report.rules.uploads_before()
+    # A deletion aborts all uploads below its run, and those whose place nobody knows.
+    placeless = [upload for upload in found.placeless_uploads if due or is_stale(upload, before)]
+    stale = (count for run_id, count in found.stale_uploads.items() if run_id not in going)
+    report.aborted_uploads = sum(found.uploads[run_id] for run_id in going) + sum(stale) + len(placeless)
+    report.swept += due
+    report.evidence += evidence
 
 
 class _Sweep:
@@ -123,11 +138,12 @@ class _Sweep:
     def do(self, found: Findings, due: list[SweptRun], evidence: list[SweptEvidence]) -> None:
         report = self._report
         going = {run.run_id for run in due}
-        self._abort_uploads({name: count for name, count in found.stale_uploads.items() if name not in going}, found)
+        self._abort_uploads([run_id for run_id in found.stale_uploads if run_id not in going], found)
         for run, outcome in side_by_side(self._client, due, self._delete_run, report):
-            if isinstance(outcome, SweptRun):
-                report.swept.append(outcome)
-                report.aborted_uploads += found.uploads[run.run_id]
+            if isinstance(outcome, tuple):
+                done, aborted_uploads = outcome
+                report.swept.append(done)
+                report.aborted_uploads += aborted_uploads
             elif isinstance(outcome, Kept):
                 report.kept[outcome] += 1
             else:
@@ -142,13 +158,10 @@ class _Sweep:
             else:
                 report.kept[kept] += 1
 
-    def _abort_uploads(self, stale: Mapping[str, int], found: Findings) -> None:
+    def _abort_uploads(self, run_ids: Iterable[str], found: Findings) -> None:
         report, before = self._report, self._rules.uploads_before()
-        if report.dry_run:
-            report.aborted_uploads += sum(stale.values()) + found.placeless_uploads
-            return
-        places = {run_id: self._base.child(run_id) for run_id in stale}
-        if found.placeless_uploads:
+        places = {run_id: self._base.child(run_id) for run_id in run_ids}
+        if any(is_stale(upload, before) for upload in found.placeless_uploads):
             places["unfinished uploads"] = self._base
         for name, place in places.items():
             try:
@@ -156,10 +169,8 @@ class _Sweep:
             except StorageError as error:
                 report.failures[name] = redact(str(error))
 
-    def _delete_run(self, run: SweptRun) -> SweptRun | Kept | str:
-        """Delete a run and return it as it was; or return why it was left."""
-        if self._report.dry_run:
-            return run
+    def _delete_run(self, run: SweptRun) -> tuple[SweptRun, int] | Kept | str:
+        """Delete a run; return it as it was and how many uploads were aborted, or why it was left."""
         if self._stop.is_set():
             return STOPPED
         evidence = StagingEvidence(self._client, str(self._base), run.run_id, by=self._by)
@@ -170,24 +181,36 @@ class _Sweep:
         if newest is None or newest > run.newest or len(planned.objects) > run.objects:
             return Kept.CHANGED
         # Last, for whoever begins to stage there again says so in the evidence.
-        if self._has_changed(evidence, run.newest, also_deletions=False) or self._is_uploading(evidence.prefix, run):
+        before = self._rules.uploads_before(run.reason)
+        if self._has_changed(evidence, run.newest, also_deletions=False) or self._is_uploading(evidence.prefix, before):
             return Kept.CHANGED
-        delete_claimed(self._client, evidence, planned, {"cleanup_policy": str(run.policy), "reason": "swept"})
+        record = {"cleanup_policy": str(run.policy), "reason": "swept"}
+        aborted_uploads = delete_claimed(self._client, evidence, planned, record)
         size_bytes = sum(item.size_bytes for item in planned.objects)
         done = replace(run, objects=len(planned.objects), size_bytes=size_bytes, hidden=planned.hidden)
         log.info("Swept %s", done)
-        return done
+        return done, aborted_uploads
 
     def _record_deletion(self, run: ClaimedRun) -> None:
-        """Record what a deletion that died has done: nothing is left."""
-        if self._report.dry_run or self._stop.is_set():
+        """Record what a deletion that died has done: nothing is left.
+
+        No upload is aborted here: one that has begun meanwhile is that of a stage at work.
+        """
+        if self._stop.is_set():
             return
         evidence = StagingEvidence(self._client, str(self._base), run.run_id, by=self._by)
-        claim = evidence.read_claim()
         planned = look_at(self._client, evidence)
-        if claim is not None and not planned.objects:
-            policy = str(claim.plan.get("cleanup_policy"))
-            delete_claimed(self._client, evidence, planned, {"cleanup_policy": policy, "reason": "swept"})
+        claim = evidence.read_claim()
+        newest = newest_of(run.records)
+        if planned.objects or claim is None or newest is None:
+            return
+        # Last, as for a deletion.
+        if self._has_changed(evidence, newest, also_deletions=True):
+            return
+        if self._is_uploading(evidence.prefix, self._rules.uploads_before()):
+            return
+        record = {"cleanup_policy": claim.plan["cleanup_policy"], "reason": "swept"}
+        record_deleted(self._client, evidence, planned, record)
 
     def _has_changed(self, evidence: StagingEvidence, newest_then: datetime, *, also_deletions: bool) -> bool:
         """Return whether somebody has written evidence of a run since it was looked at, or removed its claim."""
@@ -195,10 +218,9 @@ class _Sweep:
         newest = newest_of(records if also_deletions else signs_of_life(records, evidence.run_folder.prefix))
         return newest is None or newest > newest_then or evidence.read_claim() is None
 
-    def _is_uploading(self, prefix: ObjectStorageUri, run: SweptRun) -> bool:
+    def _is_uploading(self, prefix: ObjectStorageUri, before: datetime) -> bool:
         if self._report.uploads_unknown is not None:
             return False
-        before = self._rules.uploads_before(run.reason)
         uploads = (upload for upload in self._client.list_uploads(prefix) if upload.uri.key)
         return any(not is_stale(upload, before) for upload in uploads)
 
@@ -207,8 +229,6 @@ class _Sweep:
 
         The claim goes last: a sweep that is killed leaves what the next one finds.
         """
-        if self._report.dry_run:
-            return None
         if self._stop.is_set():
             return STOPPED
         client = self._client

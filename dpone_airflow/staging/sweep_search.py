@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from dpone_airflow.staging.evidence import StagingWriter, refuse_nested_base
-from dpone_airflow.staging.plan import EVIDENCE_FOLDER, base_of
+from dpone_airflow.staging.evidence import StagingWriter, is_one_place, refuse_nested_base
+from dpone_airflow.staging.plan import EVIDENCE_FOLDER, run_prefix
 from dpone_airflow.staging.policy import CleanupPolicy
 from dpone_airflow.staging.run_id import check_run_id
 from dpone_airflow.staging.run_records import Place, Record, UnreadableRecord, read_heads, records_in
@@ -79,10 +79,14 @@ class ClaimedRun:
         return self.places[None].listed["claim"]
 
     def deletion_died(self, rules: SweepRules) -> bool:
-        """Return whether a deletion of the run has begun long ago and recorded no end."""
-        whole = self.places[None].listed
+        """Return whether a deletion of the run has begun long ago and recorded no end, and nobody stages there."""
+        whole, quiet_since = self.places[None].listed, rules.now - SHORTEST_AGE
         began, ended = (whole[kind].modified_at if kind in whole else None for kind in ("deleting", "cleanup"))
-        return began is not None and began <= rules.now - SHORTEST_AGE and (ended is None or ended < began)
+        if began is None or began > quiet_since or (ended is not None and ended >= began):
+            return False
+        newest_sign = self.newest_sign
+        is_quiet = newest_sign is not None and newest_sign <= quiet_since
+        return is_quiet and not self.is_uploading(rules.uploads_before())
 
     def is_uploading(self, since: datetime) -> bool:
         """Return whether an upload is under way: it began since then, or nobody knows when."""
@@ -97,7 +101,7 @@ class Findings:
     :param evidence: the evidence that is.
     :param uploads: how many unfinished uploads each due run has.
     :param stale_uploads: how many uploads nobody will finish, by the id of the run below whose prefix they are.
-    :param placeless_uploads: how many there are of which the store doesn't say where they belong: the emulator's.
+    :param placeless_uploads: those of which the store doesn't say where they belong: the emulator's.
     :param unrecorded: the runs without objects whose deletion died before it could be recorded.
     """
 
@@ -105,7 +109,7 @@ class Findings:
     evidence: list[SweptEvidence] = field(default_factory=list)
     uploads: dict[str, int] = field(default_factory=dict)
     stale_uploads: dict[str, int] = field(default_factory=dict)
-    placeless_uploads: int = 0
+    placeless_uploads: Sequence[UnfinishedUpload] = ()
     unrecorded: list[ClaimedRun] = field(default_factory=list)
 
 
@@ -123,10 +127,8 @@ def search(client: ObjectStorageClient, base: ObjectStorageUri, rules: SweepRule
         newest, newest_sign = newest_of(run.records), run.newest_sign
         if newest is None or newest_sign is None:
             report.kept[Kept.AGE_UNKNOWN] += 1
-        elif not run.has_objects and not rules.evidence_is_due(newest):
+        elif not (run.has_objects or rules.evidence_is_due(newest) or run.deletion_died(rules)):
             report.kept[Kept.EMPTY] += 1
-            if run.deletion_died(rules):
-                found.unrecorded.append(run)
         elif run.has_objects and not rules.may_be_due(newest_sign):
             report.kept[Kept.YOUNG] += 1
         else:
@@ -147,8 +149,7 @@ def search(client: ObjectStorageClient, base: ObjectStorageUri, rules: SweepRule
     found.evidence.sort(key=lambda item: (item.newest, item.run_id))
     _find_stale_uploads(client, base, rules, runs, report, found)
     if runs:
-        placeless = uploads.get("", ())
-        found.placeless_uploads = sum(is_stale(upload, rules.uploads_before()) for upload in placeless)
+        found.placeless_uploads = uploads.get("", ())
     return found
 
 
@@ -347,14 +348,10 @@ def _claim_problem(fields: Mapping[str, Any], base: ObjectStorageUri, run_id: st
         StagingWriter(**fields["writer"])
         plan = fields["plan"]
         CleanupPolicy.of(plan["cleanup_policy"])
-        named = base_of(plan["base_uri"])
-        named_run = plan["run_id"]
-    except (KeyError, TypeError, InvalidInputError) as error:
+        named = run_prefix(plan["base_uri"], plan["run_id"])
+    except (KeyError, TypeError, AttributeError, InvalidInputError) as error:
         return redact(f"is no claim that this dpone-airflow can read ({error!r:.200})")
-    # az:// and azure:// may name one place: with or without its account.
-    if (named.provider, named.bucket, named.key, named_run) != (base.provider, base.bucket, base.key, run_id):
-        return f"claims another place: {redact(f'{named}/{named_run}')}/"
-    return None
+    return None if is_one_place(named, base.child(run_id)) else f"claims another place: {redact(str(named))}/"
 
 
 def _find_stale_uploads(

@@ -104,7 +104,13 @@ _ADVICE: dict[type[StorageError], str] = {
     ObjectNotFoundError: "Check the URI, and whether a cleanup has deleted it.",
     StorageError: "If the store is up and reachable from this host, run it again.",
 }
-_ADVICE_BY_CODE = {OTHER_CHECKSUM: "The bytes changed on their way, or in the store; run it again."}
+_ADVICE_BY_CODE = {
+    OTHER_CHECKSUM: "The bytes changed on their way, or in the store; run it again.",
+    NO_SUCH_UPLOAD: (
+        "Somebody has aborted this upload in parts: another try of the same stage, a cleanup, a sweep or a lifecycle "
+        "rule. Run it again when that has ended."
+    ),
+}
 
 
 def store_error(
@@ -216,6 +222,8 @@ def _classify(status: int | None, code: str, on_404: type[StorageError]) -> type
         return BucketNotFoundError
     if code in _NO_OBJECT_CODES:
         return ObjectNotFoundError
+    if code == NO_SUCH_UPLOAD:
+        return StorageError
     if status == 404:
         return on_404
     if status in (401, 403) or code in _DENIED_CODES:

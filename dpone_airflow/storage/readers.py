@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from time import monotonic
 from types import TracebackType
 from typing import Protocol, Self, TypeAlias
 
@@ -39,6 +40,46 @@ class Reader(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
+
+
+class TimedReader:
+    """Notes when it is made and when it is first read from: an upload in parts of it begins in between.
+
+    Both by this host's monotonic clock.
+
+    :param reader: what it reads from.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.made_at = monotonic()
+        self.read_at: float | None = None
+
+    @property
+    def size(self) -> int | None:
+        return self._reader.size
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self.read_at is None:
+            self.read_at = monotonic()
+        return self._reader.read(size)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._reader.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._reader.tell()
+
+    def sha256(self) -> str:
+        return self._reader.sha256()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self._reader.__exit__(kind, error, trace)
 
 
 def open_reader(content: Content, on_read: Callable[[int], None] | None = None, *, ahead: int = 0) -> Reader:

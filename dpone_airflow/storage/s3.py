@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from typing import Any, BinaryIO
 
-from dpone_airflow.storage.answers import check_answer, told
+from dpone_airflow.storage.answers import NO_SUCH_UPLOAD, check_answer, told
 from dpone_airflow.storage.bucket_settings import BucketSettings, s3_settings
 from dpone_airflow.storage.client import (
     DEFAULT_MAX_CONCURRENCY,
@@ -23,7 +25,7 @@ from dpone_airflow.storage.errors import MissingExtraError, ObjectNotFoundError,
 from dpone_airflow.storage.etag import normalise_etag
 from dpone_airflow.storage.options import checked_options
 from dpone_airflow.storage.parts import DEFAULT_PART_BYTES, send_parts
-from dpone_airflow.storage.readers import Reader
+from dpone_airflow.storage.readers import Reader, TimedReader
 from dpone_airflow.storage.s3_listing import listed_objects
 from dpone_airflow.storage.uploader import Uploader, UploadTarget
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
@@ -31,6 +33,8 @@ from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 log = logging.getLogger(__name__)
 
 _COPY_CHUNK = 1024 * 1024
+# S3 tells the time in whole seconds, rounded off.
+_CLOCK_SECONDS = 1.0
 
 
 class S3ObjectStorageClient(BaseObjectStorageClient):
@@ -134,12 +138,13 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
     def _put_large(self, target: UploadTarget, reader: Reader, part_bytes: int, lanes: int) -> str | None:
         uri = target.uri
         algorithm = {"ChecksumAlgorithm": "SHA256"} if self._store_check else {}
+        asked_at = time.monotonic()
         with self._calling("begin a multipart upload to", uri):
             upload = self._call("create_multipart_upload", **algorithm, **_headers(target))
         place = {"Bucket": uri.bucket, "Key": uri.key, "UploadId": upload["UploadId"]}
         if upload.get("ResponseMetadata", {}).get("RetryAttempts"):
             # A request whose answer got lost has begun an upload too.
-            self._abort_uploads_of(uri, but=upload["UploadId"])
+            self._abort_uploads_begun(uri, asked_at, time.monotonic(), but=upload["UploadId"])
 
         def send(number: int, data: bytes) -> dict[str, Any]:
             checksum = {}
@@ -163,20 +168,31 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
             raise
         return normalise_etag(told(done.get("ETag"), "ETag", "complete the multipart upload of", uri))
 
-    def _close_uploads(self, uri: ObjectStorageUri, failure: StorageError) -> None:
-        unaborted = self._abort_uploads_of(uri)
+    def _close_uploads(self, uri: ObjectStorageUri, content: TimedReader, failure: StorageError) -> None:
+        if failure.code == NO_SUCH_UPLOAD:
+            return  # who has aborted it, a later try, may be sending to this key by now
+        unaborted = self._abort_uploads_begun(uri, content.made_at, content.read_at or time.monotonic())
         if unaborted:
             failure.add_note(
                 f"An upload of {uri} in parts may be left open, which S3 bills: {unaborted} The next try and the "
                 "cleanup abort it, and so does a lifecycle rule."
             )
 
-    def _abort_uploads_of(self, uri: ObjectStorageUri, *, but: str = "") -> str:
-        """Abort all uploads in parts of one key but one; return why that couldn't be done, or nothing."""
+    def _abort_uploads_begun(self, uri: ObjectStorageUri, since: float, until: float, *, but: str = "") -> str:
+        """Abort the uploads in parts of one key that began in between, but one; return why not, or nothing.
+
+        Those that began before or after are another try's. Moments are this host's, so ages are compared,
+        and no clock with another one.
+        """
+        asked_at = time.monotonic()
         try:
-            for upload in self._uploads(uri, uri.key):
-                if upload.uri.key == uri.key and upload.upload_id != but:
-                    self._abort(upload)
+            for told_at, uploads in self._upload_pages(uri, uri.key):
+                youngest, oldest = asked_at - until - _CLOCK_SECONDS, time.monotonic() - since + _CLOCK_SECONDS
+                for upload in uploads:
+                    if upload.uri.key != uri.key or upload.upload_id == but or upload.began_at is None:
+                        continue
+                    if youngest <= (told_at - upload.began_at).total_seconds() <= oldest:
+                        self._abort(upload)
         except StorageError as error:
             log.warning("Unfinished uploads of %s may be left: %s", uri, error)
             return str(error)
@@ -235,25 +251,36 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
         return self._uploads(prefix, prefix.prefix)
 
     def _uploads(self, place: ObjectStorageUri, beginning: str) -> list[UnfinishedUpload]:
-        """Return the unfinished uploads of keys that begin so; ``place`` is what an error names."""
+        return [upload for _, uploads in self._upload_pages(place, beginning) for upload in uploads]
+
+    def _upload_pages(
+        self, place: ObjectStorageUri, beginning: str
+    ) -> Iterator[tuple[datetime, list[UnfinishedUpload]]]:
+        """Yield the unfinished uploads of keys that begin so, and when the store told it, by its clock.
+
+        :param place: what an error names.
+        """
         operation = "list_multipart_uploads"
         arguments = self._arguments(operation, {"Bucket": place.bucket, "Prefix": beginning})
         with self._calling("list the unfinished uploads below", place):
-            return [
-                UnfinishedUpload(replace(place, key=item["Key"]), item["UploadId"], _in_utc(item.get("Initiated")))
-                for page in self._s3.get_paginator(operation).paginate(**arguments)
-                for item in page.get("Uploads", ())
-                # What a store lists besides isn't ours to abort.
-                if item["Key"].startswith(beginning)
-            ]
+            for page in self._s3.get_paginator(operation).paginate(**arguments):
+                uploads = [
+                    UnfinishedUpload(replace(place, key=item["Key"]), item["UploadId"], _in_utc(item.get("Initiated")))
+                    for item in page.get("Uploads", ())
+                    # What a store lists besides isn't ours to abort.
+                    if item["Key"].startswith(beginning)
+                ]
+                yield _told_at(page), uploads
 
     def _abort(self, upload: UnfinishedUpload) -> bool:
         uri = upload.uri
         try:
             with self._calling("abort an upload of", uri, on_404=ObjectNotFoundError):
                 self._call("abort_multipart_upload", Bucket=uri.bucket, Key=uri.key, UploadId=upload.upload_id)
-        except ObjectNotFoundError:  # whoever began it has finished or aborted it since it was listed
-            return False
+        except StorageError as error:
+            if isinstance(error, ObjectNotFoundError) or error.code == NO_SUCH_UPLOAD:
+                return False  # whoever began it has finished or aborted it since it was listed
+            raise
         return True
 
     def _call(self, operation: str, **arguments: Any) -> Any:
@@ -302,6 +329,12 @@ def _going_on() -> Iterator[None]:
         yield
     except ReadTimeoutError as error:
         raise ResponseStreamingError(error=error) from error
+
+
+def _told_at(answer: Mapping[str, Any]) -> datetime:
+    """Return when the store answered, by its clock."""
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    return parsedate_to_datetime(date) if date else datetime.now(UTC)
 
 
 def _in_utc(moment: datetime | None) -> datetime | None:

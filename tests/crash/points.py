@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 SEED_VARIABLE = "DPONE_CRASH_SEED"
 # How many there are of all others depends on how fast the machine is.
-_ALWAYS_AS_MANY = ("small file", "part")
+_ALWAYS_AS_MANY = ("small file", "part", "batch")
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,16 @@ def neighbours(place: Place, base: ObjectStorageUri) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("work", ["cleanup", "sweep"])
+def test_the_points_reach_each_batch_and_the_removal_of_the_record_that_a_deletion_goes_on(
+    rehearse: Callable[[str, str], Rehearsed], work: str
+) -> None:
+    labels = rehearse("seaweedfs", work).labels
+    assert labels.count("delete a batch") == 4 + 1, "four of objects, and one of the record"
+    points = choose(labels, ("before",), 2_000, "every batch")
+    assert {point.nth for point in points if point.label == "delete a batch"} == {1, 2, 3, 4, 5}
+
+
 @pytest.mark.parametrize("number", range(20))
 @pytest.mark.parametrize("name", POINTS)
 @pytest.mark.parametrize("work", ["cleanup", "sweep"])

@@ -284,7 +284,8 @@ def test_both_forms_of_an_azure_uri_are_one_place() -> None:
     plan = {"base_uri": "azure://account/container/base", "run_id": "run-1", "cleanup_policy": "retain"}
     claim = {"writer": {}, "plan": plan}
     assert _claim_problem(claim, ObjectStorageUri.parse("az://container/base"), "run-1") is None
-    assert "claims another place" in str(_claim_problem(claim, ObjectStorageUri.parse("gs://container/base"), "run-1"))
+    for other in ("gs://container/base", "azure://another/container/base"):
+        assert "claims another place" in str(_claim_problem(claim, ObjectStorageUri.parse(other), "run-1"))
 
 
 def test_a_part_whose_claim_can_not_be_read_keeps_the_run(runs: Runs, sweep: Sweep) -> None:
@@ -767,6 +768,156 @@ def test_an_abort_that_fails_is_told(runs: Runs, sweep: Sweep) -> None:
 
     report = sweep(client=NoRight(runs.client.root_dir, {"run-1/big.bin": 2 * MONTH}))
     assert report.failures == {"run-1": "needs s3:AbortMultipartUpload"}
+
+
+def test_what_could_not_be_aborted_below_a_run_that_goes_is_not_counted(runs: Runs, sweep: Sweep) -> None:
+    runs.stage("run-1", MONTH + DAY)
+
+    class NoRight(Uploading):
+        def _abort(self, upload: UnfinishedUpload) -> bool:
+            raise StorageAccessDeniedError("needs s3:AbortMultipartUpload")
+
+    client = NoRight(runs.client.root_dir, {"run-1/big.bin": 2 * MONTH})
+    report = sweep(client=client)
+    assert (swept(report), report.aborted_uploads) == ({"run-1": "older_than"}, 0)
+    assert set(client.uploads) == {"run-1/big.bin"}
+
+
+@pytest.mark.parametrize("ceilings", [{}, {"max_runs": 0}])
+def test_a_dry_run_counts_the_uploads_whose_place_nobody_knows_as_the_real_one_does(
+    runs: Runs, sweep: Sweep, ceilings: dict[str, int]
+) -> None:
+    for number in range(2):
+        runs.stage(f"run-{number}", MONTH + DAY)
+    folder = runs.client.root_dir / ".dpone" / "unfinished"
+    for name, age in (("old", MONTH + DAY), ("young", DAY)):
+        folder.joinpath(name).touch()
+        os.utime(folder / name, ((NOW - age).timestamp(),) * 2)
+    dry, real = (sweep(dry_run=dry_run, **ceilings) for dry_run in (True, False))
+    assert dry.aborted_uploads == real.aborted_uploads == (1 if ceilings else 2)
+    assert [path.name for path in folder.iterdir()] == (["young"] if ceilings else [])
+
+
+# Deletions that died when all was gone but the record of it.
+
+
+def with_a_dead_deletion(runs: Runs, age: timedelta = 2 * HOUR) -> StagingEvidence:
+    """Return the evidence of a run that a deletion was killed in after its last delete."""
+    evidence = runs.stage("run-1", policy="delete_always")
+    evidence.write_deleting({"found_objects": 2})
+    runs.client.delete_objects(runs.client.list_prefix(uri("run-1")))
+    runs.make_old("run-1", age)
+    return evidence
+
+
+def evidence_of(runs: Runs) -> dict[str, str | None]:
+    folder = uri("_manifests/run-1")
+    return {item.uri.key[len(folder.prefix) :]: item.etag for item in runs.client.list_objects(folder)}
+
+
+class Ghostly(Uploading):
+    """Goes on to list the run's folder, as SeaweedFS does for a while, so that its run is looked at closely."""
+
+    def list_folders(self, prefix: ObjectStorageUri) -> list[str]:
+        return [*super().list_folders(prefix), "run-1"]
+
+
+@pytest.mark.parametrize("kind", [Uploading, Ghostly])
+def test_what_a_deletion_did_that_died_is_recorded(runs: Runs, sweep: Sweep, kind: type[Uploading]) -> None:
+    evidence = with_a_dead_deletion(runs, MONTH + DAY)
+    client = kind(runs.client.root_dir, {"run-1x/big.bin": HOUR})
+    before = evidence_of(runs)
+    assert sweep(client=client, dry_run=True).kept == Counter(empty=1)
+    assert evidence_of(runs) == before
+    report = sweep(client=client)
+    assert (report.kept, report.failures, report.aborted_uploads) == (Counter(empty=1), {}, 0)
+    record = json.loads(runs.client.get_bytes(evidence.cleanup_uri))
+    named = ("outcome", "reason", "cleanup_policy", "prefix", "deleted_objects", "hidden_objects")
+    assert [record[name] for name in named] == ["deleted", "swept", "delete_always", f"{BASE}/run-1/", 0, 0]
+    before.pop("_run/deleting.json")
+    after = evidence_of(runs)
+    assert after.pop("_run/cleanup.json")
+    assert after == before
+
+
+@pytest.mark.parametrize("kind", [Uploading, Ghostly])
+@pytest.mark.parametrize("sign", ["alive", "claim of a part", "upload", "upload of a record", "upload of unknown age"])
+def test_a_stage_at_work_where_a_deletion_died_is_left_alone(
+    runs: Runs, sweep: Sweep, kind: type[Uploading], sign: str
+) -> None:
+    """It has begun again, and sends a large file: there is no object yet."""
+    evidence = with_a_dead_deletion(runs, MONTH + DAY)
+    uploads: dict[str, Any] = {"run-1/big.bin": MONTH + HOUR}
+    if sign == "alive":
+        runs.write_at(evidence.alive_uri, NOW - timedelta(minutes=50), b"{}")
+    elif sign == "claim of a part":
+        runs.write_at(uri("_manifests/run-1/map-00000.json"), NOW - timedelta(minutes=50), b"{}")
+    elif sign == "upload":
+        uploads["run-1/big.bin"] = timedelta(minutes=1)
+    elif sign == "upload of a record":
+        uploads = {"_manifests/run-1/_run/manifest.json": timedelta(minutes=1)}
+    else:
+        uploads["run-1/big.bin"] = None
+    client = kind(runs.client.root_dir, uploads)
+    before = evidence_of(runs)
+    report = sweep(client=client)
+    assert (report.aborted_uploads, report.failures) == (0, {})
+    assert evidence_of(runs) == before
+    assert set(client.uploads) == set(uploads)
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        lambda evidence, client: evidence.write_alive(),
+        lambda evidence, client: evidence.write_deleting({"found_objects": 7}),
+        lambda evidence, client: client.delete_objects([evidence.claim_uri]),
+        lambda evidence, client: client.begin("run-1/big.bin"),
+    ],
+    ids=["a stage begins", "another deletion begins", "its claim is removed", "an upload begins"],
+)
+def test_a_deletion_that_died_is_not_recorded_where_something_begins_before_its_turn(
+    runs: Runs, sweep: Sweep, meanwhile: Callable[..., Any]
+) -> None:
+    evidence = with_a_dead_deletion(runs)
+    seen: list[dict[str, str | None]] = []
+
+    class Beginning(Uploading):
+        def begin(self, name: str) -> None:
+            self.uploads[name] = UnfinishedUpload(uri(name), name, NOW)
+
+        def list_objects(self, prefix: ObjectStorageUri) -> Iterator[ObjectStorageObject]:
+            if prefix == evidence.prefix:
+                meanwhile(evidence, self)
+                seen.append(evidence_of(runs))
+            return super().list_objects(prefix)
+
+    client = Beginning(runs.client.root_dir, {})
+    report = sweep(client=client)
+    assert (report.aborted_uploads, report.failures) == (0, {})
+    assert [evidence_of(runs)] == seen
+    assert set(client.uploads) <= {"run-1/big.bin"}
+
+
+def test_a_deletion_that_died_is_not_recorded_in_a_base_that_was_copied(runs: Runs, sweep: Sweep) -> None:
+    evidence = with_a_dead_deletion(runs)
+    claim = json.loads(runs.client.get_bytes(evidence.claim_uri))
+    claim["plan"]["base_uri"] = "s3://other/staging"
+    runs.write_at(evidence.claim_uri, NOW - 2 * HOUR, json.dumps(claim).encode())
+    before = evidence_of(runs)
+    for dry_run in (True, False):
+        report = sweep(dry_run=dry_run)
+        assert [record.uri for record in report.unreadable] == [str(evidence.claim_uri)]
+        assert (report.kept, report.failures) == (Counter(), {})
+    assert evidence_of(runs) == before
+
+
+def test_a_deletion_that_may_still_go_on_is_not_recorded(runs: Runs, sweep: Sweep) -> None:
+    evidence = with_a_dead_deletion(runs)
+    runs.write_at(evidence.deleting_uri, NOW - timedelta(minutes=50))
+    before = evidence_of(runs)
+    assert sweep().kept == Counter(empty=1)
+    assert evidence_of(runs) == before
 
 
 # Evidence.
