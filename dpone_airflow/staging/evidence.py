@@ -202,6 +202,9 @@ class StagingEvidence:
         try:
             record = json.loads(text)
             claim = Claim(StagingWriter(**record["writer"]), dict(record["plan"]))
+            for value in (*vars(claim.writer).values(), *claim.plan.values()):
+                if not isinstance(value, str | int | None):
+                    raise TypeError(f"a {type(value).__name__} where a word or a number must be")
             named = run_prefix(claim.plan["base_uri"], claim.plan["run_id"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             reason = f"{type(error).__name__}: {redact(str(error)[:200])}"

@@ -109,7 +109,7 @@ def test_any_stored_manifest_is_of_its_own_place_or_is_refused(
             told(error)
             continue
         assert digest != "0" * 64
-        assert uri.startswith(f"{found.base_uri}/_manifests/{found.run_id}/")
+        assert str(ObjectStorageUri.parse(uri)).startswith(f"{found.base_uri}/_manifests/{found.run_id}/")
         check_manifest(found)
 
 

@@ -294,3 +294,16 @@ def test_a_writer_is_shown_by_what_it_has(writer: StagingWriter) -> None:
     assert str(writer) == "dag_id='daily', dag_run_id='manual__1', task_id='stage'"
     assert str(replace(writer, map_index=0)).endswith("task_id='stage', map_index=0")
     assert replace(writer, map_index=3).of_whole_run == writer
+
+
+@pytest.mark.parametrize(
+    "change", [{"writer": {"dag_id": [[["deep"]]]}}, {"plan": PLAN | {"dataset": {"a": "b"}}}], ids=["writer", "plan"]
+)
+def test_a_claim_with_anything_but_words_and_numbers_is_none(
+    client: LocalObjectStorageClient, evidence: StagingEvidence, writer: StagingWriter, change: dict[str, Any]
+) -> None:
+    evidence.claim(writer, PLAN)
+    record = json.loads(client.get_bytes(evidence.claim_uri)) | change
+    client.put_bytes(json.dumps(record).encode(), evidence.claim_uri)
+    with pytest.raises(ClaimError, match="where a word or a number must be"):
+        evidence.read_claim()
