@@ -6,10 +6,13 @@ import argparse
 import json
 from typing import Any
 
+from airflow.providers.common.compat.sdk import AirflowException
+
 from dpone_airflow.cli.main import UsageError
 from dpone_airflow.hooks.object_storage import ObjectStorageHook
 from dpone_airflow.staging.choices import Engine
 from dpone_airflow.storage.client import ObjectStorageClient
+from dpone_airflow.storage.errors import ConnectionMismatchError, DponeAirflowError, printable_cause, redact
 
 # Records and objects are read and deleted by small requests: it is their number that takes the time.
 _MAX_CONCURRENCY = 16
@@ -30,9 +33,18 @@ def client_for(args: argparse.Namespace, uri: str) -> ObjectStorageClient:
 
     :param args: conn_id and storage_options.
     :raises UsageError: if the storage options are no JSON object.
-    :raises DponeAirflowError: if URI, connection and options don't fit each other.
+    :raises DponeAirflowError: if URI, connection and options don't fit each other, or the hook can't use them.
     """
-    return hook_for(args).get_client(uri)
+    hook = hook_for(args)
+    try:
+        return hook.get_client(uri)
+    except (DponeAirflowError, AirflowException, OSError):
+        raise  # these are told in one line
+    except Exception as error:  # noqa: BLE001 - whatever the official hook makes of a setting that it can't use
+        raise ConnectionMismatchError(
+            f"The connection makes no client for {uri} ({type(error).__name__}: {redact(str(error))}): correct it; "
+            "dpone-airflow doctor says more."
+        ) from printable_cause(error)
 
 
 def _storage_options(args: argparse.Namespace) -> dict[str, Any] | None:

@@ -16,7 +16,8 @@ from dpone_airflow.staging.manifest import ObjectStorageStagingObject
 from dpone_airflow.staging.overtaken import StageWatch
 from dpone_airflow.staging.sources import SourceFile
 from dpone_airflow.storage.client import ObjectStorageClient
-from dpone_airflow.storage.errors import OvertakenError, StorageError
+from dpone_airflow.storage.errors import DeleteIncompleteError, OvertakenError, StorageError
+from dpone_airflow.storage.permissions import missing_permission
 from dpone_airflow.storage.uri import ObjectStorageUri
 
 log = logging.getLogger(__name__)
@@ -149,12 +150,21 @@ class Checkpoints:
     ) -> None:
         """Record what is still there of a manifest, and delete it: what it says is about to change.
 
-        A run whose stage dies from here on has no manifest, as any other run that isn't staged.
+        A run whose stage dies from here on has no manifest, as any other run that isn't staged. Where the
+        right to delete is missing the manifest stays, as docs/permissions.md says.
+
+        :raises DeleteIncompleteError: if the store fails to delete it.
         """
         for name, before in known.items():
             self.add(before.as_object(prefix.child(name), name))
         self.write_now()
-        self._delete([manifest])
+        try:
+            self._client.delete_objects([manifest])
+        except DeleteIncompleteError as error:
+            reasons = error.left.values()
+            if not all(missing_permission("delete", manifest.provider, reason) in reason for reason in reasons):
+                raise
+            log.warning("%s stays until this stage ends, though what it names may change: %s", manifest, error)
 
     def remove(self, others: Iterable[ObjectStorageUri] = ()) -> None:
         """Delete the checkpoints, and ``others``: the final manifest has taken their place."""

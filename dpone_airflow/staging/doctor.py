@@ -91,7 +91,7 @@ class _Examination:
         self._try("delete", self._delete, needs_object=True)
         if not self._short:
             self._try("checksum", self._checksum, needs_object=True)
-            self._try("multipart", self._multipart, needs_object=True)
+            self._try("multipart", self._multipart, needs="delete")
             self._try("multipart abort", self._multipart_abort, needs="multipart")
             self._try("bulk delete", self._bulk_delete, needs="delete")
             self.checks += bucket_checks(self._client, self._base, not_run=self._final)

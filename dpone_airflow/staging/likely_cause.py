@@ -26,7 +26,8 @@ _BY_CODE = {
     "InvalidAccessKeyId": "There is no such access key: it is misspelt, was deleted, or is of another store.",
     "SignatureDoesNotMatch": "The secret key doesn't belong to the access key: it is misspelt, or was rotated.",
     "AuthenticationFailed": "The account key or the token isn't the account's: it is misspelt, was rotated, or has "
-    "run out.",
+    "run out; or this host's clock is more than 15 minutes off.",
+    "AzureSigningError": "The account key isn't one: it is cut off, or holds a sign that no key has.",
     "AuthorizationFailure": "The account key or the token isn't the account's, or the account's firewall keeps this "
     "host out.",
     "InvalidAuthenticationInfo": "The token is of another form, tenant or audience than the account takes.",

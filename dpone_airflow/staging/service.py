@@ -191,6 +191,7 @@ class ObjectStorageStagingService:
                 else:
                     done = scheduler.run(sources or (), staging.begin)
             if any(not file.kept and file.item.size_bytes > self._client.largest_put_bytes for file in done):
+                watch.check()  # what is open may be that of a later try
                 # An upload that was begun twice, since the first answer got lost, has left one open.
                 abort_stale_uploads(self._client, plan.prefix)
             manifest = ObjectStorageStagingManifest.of(plan, [file.item for file in done])

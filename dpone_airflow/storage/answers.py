@@ -38,6 +38,7 @@ _NO_OBJECT_CODES = {"NoSuchKey", "BlobNotFound"}
 _TAKEN_CODES = {"BlobAlreadyExists", "ConditionalRequestConflict", "PreconditionFailed"}
 # Who asks isn't known, or isn't believed: what the identity may do has no part in it.
 _CREDENTIAL_CODES = {
+    "AzureSigningError",
     "AuthenticationFailed",
     "AuthorizationFailure",
     "ExpiredToken",

@@ -249,6 +249,8 @@ def _gcs_found(rule: Rule, place: str) -> Iterator[Found]:
         deed, since, live = Deed.DROP_VERSIONS, condition.pop("daysSinceNoncurrentTime"), None
         # Both must hold, so the later of the two counts.
         days = max(since, days or 0)
+    elif deed is Deed.EXPIRE and (live is False or condition.keys() & {"numNewerVersions", "noncurrentTimeBefore"}):
+        deed, live = Deed.DROP_VERSIONS, None  # all of these are met by older versions alone
     if action in ("Delete", "AbortIncompleteMultipartUpload") and live is not False:
         yield Found(place, deed, _whole(days), prefixes, bool(condition))
 

@@ -52,13 +52,15 @@ _SECRET_ENDINGS = (
     "signatureprovided",
 )
 # What is a secret by its form: a private key, a signed token, Google's token, what follows the name of a scheme, and
-# the password of a URI, which may be written with the slashes that many a key has. A port is none.
+# the password of a URI, which may be written with the slashes and signs that many a key has. The port of a host is
+# none, and only a host has a dot.
 _FORMS = r"""
     -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----.*?(?: -----END\ [A-Z ]*PRIVATE\ KEY----- | \Z )
     | (?<![\w-]) eyJ[\w-]{10,}\.[\w-]{10,}(?:\.[\w-]*)?
     | (?<![\w-]) ya29\.[\w.-]{10,}
     | (?<![\w-]) (?i:bearer|basic|sharedkey|sharedkeylite) \s++ (?P<token> (?= \S*[\d=] ) [\w.~+/=:-]{8,} )
-    | :// [^\s/:@"'<>]*+ : (?! \d{1,5} (?: / | \s | \Z ) ) (?P<password> [^\s@"'<>]{1,1024} ) @
+    | :// (?! (?: localhost | [^\s/:@"'<>.]*+ \. [^\s/:@"'<>]*+ ) : \d{1,5} (?: / | \s | \Z ) )
+      [^\s/:@"'<>]*+ : (?P<password> [^\s"'<>]{1,1024} ) @
     """
 # A shorter value may be a word of any text.
 _SHORTEST = 8

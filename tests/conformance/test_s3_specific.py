@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,15 @@ import pytest
 
 from dpone_airflow.staging import ObjectStorageStagingPlan, ObjectStorageStagingService, StagingWriter
 from dpone_airflow.staging.cleanup import clean_up_run
-from dpone_airflow.staging.evidence import claim_run
+from dpone_airflow.staging.evidence import StagingEvidence, claim_run
 from dpone_airflow.storage import ObjectStorageClient, ObjectStorageUri
 from dpone_airflow.storage.errors import (
     ChecksumMismatchError,
     DeleteIncompleteError,
+    OvertakenError,
     SourceFileChangedError,
     StorageAccessDeniedError,
+    StorageError,
 )
 from dpone_airflow.storage.s3 import S3ObjectStorageClient
 from dpone_airflow.storage.uploader import UploadTarget
@@ -134,6 +138,102 @@ def test_unfinished_uploads_past_one_page_are_aborted(
         list(pool.map(begin, range(1_050)))
     assert client.abort_uploads(base) == 1_050
     assert _unfinished(s3, base) == []
+
+
+ENGINES = pytest.mark.parametrize("engine", ["obstore", "sdk"])
+
+
+@ENGINES
+def test_an_upload_that_a_later_try_has_aborted_fails_and_leaves_the_later_ones_alone(
+    store: Store, s3: Any, base: ObjectStorageUri, file: Path, engine: str
+) -> None:
+    uri = base.child("large")
+    client = store.client(engine=engine)
+    theirs: list[str] = []
+
+    def later_try(_: int) -> None:
+        if not theirs and _unfinished(s3, base):
+            assert store.client().abort_uploads(base) == 1
+            theirs.append(_begin(s3, uri))
+
+    with pytest.raises(StorageError, match="Somebody has aborted this upload") as failed:
+        client.put_file(file, uri, on_read=later_try)
+    assert (type(failed.value), failed.value.code) == (StorageError, "NoSuchUpload")
+    assert [upload.upload_id for upload in client.list_uploads(base)] == theirs
+
+
+@ENGINES
+def test_an_upload_that_fails_aborts_what_it_began_itself_and_no_later_one(
+    store: Store, s3: Any, base: ObjectStorageUri, file: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    uri = base.child("large")
+    client = store.client(engine=engine)
+    refused = StorageError("the store is busy", uri=str(uri))
+    reads = 0
+
+    def fail(_: int) -> None:
+        nonlocal reads
+        reads += 1
+        if reads == 1:
+            _begin(s3, uri)  # as a request does whose answer gets lost
+        if reads == 3:
+            raise refused
+
+    with pytest.raises(StorageError, match="the store is busy"):
+        client.put_file(file, uri, on_read=fail)
+    assert _unfinished(s3, base) == [], "what began with it is its own"
+
+    # The same, but that it began a minute ago: what begins now is another try's.
+    monkeypatch.setattr("dpone_airflow.storage.readers.monotonic", lambda: time.monotonic() - 60)
+    reads = 0
+    with pytest.raises(StorageError, match="the store is busy"):
+        client.put_file(file, uri, on_read=fail)
+    assert _unfinished(s3, base) == [uri.key]
+
+
+def test_a_begin_that_is_asked_for_again_aborts_its_own_first_upload_and_no_other_tries(
+    s3: Any, base: ObjectStorageUri, file: Path
+) -> None:
+    uri = base.child("large")
+
+    class LosesAnAnswer:
+        """Has begun an upload before, as boto3 does when the first answer got lost."""
+
+        meta = s3.meta
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(s3, name)
+
+        def create_multipart_upload(self, **arguments: Any) -> Any:
+            s3.create_multipart_upload(Bucket=uri.bucket, Key=uri.key)
+            answer = s3.create_multipart_upload(**arguments)
+            answer["ResponseMetadata"]["RetryAttempts"] = 1
+            return answer
+
+    earlier = _begin(s3, uri)
+    (begun,) = S3ObjectStorageClient(s3).list_uploads(base)
+    while (datetime.now(UTC) - begun.began_at).total_seconds() < 3:  # its age is told in seconds
+        time.sleep(0.05)
+    S3ObjectStorageClient(LosesAnAnswer()).put_file(file, uri)
+    assert [upload.upload_id for upload in S3ObjectStorageClient(s3).list_uploads(base)] == [earlier]
+
+
+def test_a_stage_that_is_overtaken_at_its_end_aborts_nobodys_upload(
+    client: ObjectStorageClient, s3: Any, base: ObjectStorageUri, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = ObjectStorageStagingPlan(str(base), "run-1", "d", "t", "csv")
+    put_file = client.put_file
+
+    def put(content: Any, uri: ObjectStorageUri, **options: Any) -> Any:
+        put = put_file(content, uri, **options)
+        StagingEvidence(client, str(base), "run-1").write_alive()
+        _begin(s3, plan.prefix.child("theirs"))
+        return put
+
+    monkeypatch.setattr(client, "put_file", put)
+    with pytest.raises(OvertakenError):
+        ObjectStorageStagingService(client=client).stage_files(plan, file)
+    assert _unfinished(s3, base) == [plan.prefix.child("theirs").key]
 
 
 def test_an_upload_that_somebody_else_aborted_meanwhile_is_no_error(s3: Any, base: ObjectStorageUri) -> None:

@@ -135,6 +135,8 @@ def test_a_killed_stages_run_is_overdue_with_its_unfinished_upload(
     client.abort_uploads(base)
 
 
+# gcp-storage-emulator ignores conditions: there the retry makes its claim anew, and takes itself for a first try.
+@pytest.mark.parametrize("store", ["emulator-s3", "seaweedfs", "fake-gcs-server", "azurite"], indirect=True)
 def test_a_stage_that_begins_again_where_a_deletion_died_is_left_alone(
     store: Store, client: ObjectStorageClient, base: ObjectStorageUri, stager: Stager
 ) -> None:
@@ -156,7 +158,7 @@ def test_a_stage_that_begins_again_where_a_deletion_died_is_left_alone(
     before_sending(client, "a.csv", sweep)
     stager.stage("run-1")  # is overtaken if the sweep leaves a record
     (report,) = reports
-    assert (report.failures, report.aborted_uploads, dict(report.kept)) == ({}, 0, {"empty": 1})
+    assert (report.failures, report.aborted_uploads, report.kept.total(), report.swept) == ({}, 0, 1, [])
     assert len(client.list_uploads(base)) == int(has_uploads)
     records = {"_manifests/run-1/_run.json", "_manifests/run-1/_run/manifest.json"}
     assert stager.left() == {"run-1/a.csv", *records}

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from dpone_airflow.staging import ObjectStorageStagingManifest, StagingWriter
+from dpone_airflow.staging.checkpoints import Checkpoints
 from dpone_airflow.staging.cleanup import clean_up_run
 from dpone_airflow.staging.sweep import sweep_base
 from dpone_airflow.staging.verify import compare_staged
@@ -31,7 +32,7 @@ from dpone_airflow.storage.errors import (
 )
 from tests.conformance.stores import Store
 from tests.crash.moments import after_call, after_listing, after_sending, before_call, before_sending
-from tests.crash.work import later, plan, recorded, service
+from tests.crash.work import LARGE, PART_BYTES, in_small_parts, later, plan, recorded, service
 
 OTHER = StagingWriter("test", "other_dag", "run", "stage")
 Clients = Callable[[], Any]
@@ -111,6 +112,51 @@ def test_what_an_overtaken_try_sends_last_is_found_by_a_verify(
     report = compare_staged(later_client, staged[0])
     assert [uri.rpartition("/")[2] for uri in report.changed] == ["part-5.csv"]
     assert (report.missing, report.extra) == ((), ())
+
+
+def test_an_overtaken_try_stops_in_the_middle_of_a_large_file(
+    clients: Clients, base: ObjectStorageUri, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Checkpoints.__init__.__kwdefaults__
+    monkeypatch.setitem(Checkpoints.__init__.__kwdefaults__, "every_seconds", 0.05)
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder, content in ((old, b"old,"), (new, b"new,")):
+        folder.mkdir()
+        (folder / LARGE).write_bytes(content * (3 * PART_BYTES // 4))
+    earlier = in_small_parts(clients())
+    put_file = earlier.put_file
+    staged: list[ObjectStorageStagingManifest] = []
+
+    def put(content: Any, uri: ObjectStorageUri, *, on_read: Callable[[int], None], **options: Any) -> Any:
+        def overtaken(size_bytes: int) -> None:
+            if not staged:
+                staged.append(service(in_small_parts(clients())).stage_files(plan(base), new))
+                give_up = time.monotonic() + 20
+                while time.monotonic() < give_up:
+                    on_read(0)
+                    time.sleep(0.01)
+            on_read(size_bytes)
+
+        return put_file(content, uri, on_read=overtaken, **options)
+
+    earlier.put_file = put
+    with pytest.raises(OvertakenError, match="a later try of this stage"):
+        service(earlier).stage_files(plan(base), old)
+    assert is_true(clients(), staged[0]), "the earlier try went on sending"
+    assert clients().list_uploads(base) == []
+
+
+def test_a_later_try_whose_sign_of_life_goes_when_the_earlier_one_ends_is_not_overtaken(
+    clients: Clients, base: ObjectStorageUri, tmp_path: Path
+) -> None:
+    """An earlier try removes its sign of life just when the later one has written its own."""
+    tree = files(tmp_path / "tree")
+    service(clients()).stage_files(plan(base), tree)
+    (tree / "part-5.csv").write_text("another")
+    client, other = clients(), clients()
+    alive = base.child("_manifests/run-1/_run/alive.json")
+    before_sending(client, "part-5.csv", lambda: other.delete_objects([alive]))
+    assert is_true(client, service(client).stage_files(plan(base), tree))
 
 
 def test_a_try_that_finds_other_objects_than_it_sent_fails_and_the_next_one_succeeds(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -359,6 +360,41 @@ def test_what_a_manifest_says_is_recorded_before_it_is_deleted(
     assert recorded(client) == [["a"]]
     assert not client.exists(evidence.manifest_uri)
     assert list(evidence.read_staged(evidence.find_staged())) == [an_object("a").to_dict()]
+
+
+@pytest.mark.parametrize(
+    ("reason", "ends"),
+    [
+        ("AccessDenied: no; it needs s3:DeleteObject", False),
+        ("AccessDenied: the object is under legal hold", True),
+        ("SlowDown: please", True),
+        ("listed after the delete", True),
+    ],
+)
+def test_a_manifest_that_can_not_be_taken_away_ends_the_stage_before_its_first_upload(
+    client: LocalObjectStorageClient,
+    make_plan: MakePlan,
+    write: WriteFile,
+    again: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    reason: str,
+    ends: bool,
+) -> None:
+    """Killed half-way, the stage would leave a manifest that isn't true; who may not delete at all stages on."""
+
+    def refuse(_client: Any, uris: Any) -> None:
+        raise DeleteIncompleteError("It is left.", left={str(uri): reason for uri in uris})
+
+    again(make_plan(), write("a.csv"))
+    before = client.stat(ObjectStorageUri.parse(f"{RUN}/a.csv"))
+    monkeypatch.setattr(LocalObjectStorageClient, "delete_objects", refuse)
+    stage = partial(again, make_plan(), write("a.csv", b"another\n"), cleans_up=False, exact_prefix="check")
+    if ends:
+        with pytest.raises(DeleteIncompleteError):
+            stage()
+    else:
+        assert stage() == ["a.csv"]
+    assert (client.stat(before.uri) == before) is ends
 
 
 def test_a_manifests_place_is_taken_by_records_that_do_not_overwrite_each_other(

@@ -686,3 +686,16 @@ def test_the_deployment_is_told_where_one_is_configured(monkeypatch: pytest.Monk
 
     monkeypatch.setenv("AIRFLOW__DPONE__DEPLOYMENT", "north")
     assert person_at_work(argparse.Namespace(program="x", command="y"))["deployment"] == "north"
+
+
+def test_a_setting_that_the_official_hook_cannot_use_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connection = {"conn_type": "aws", "extra": {"profile_name": "misspelt", "region_name": "eu-west-1"}}
+    monkeypatch.setenv("AIRFLOW_CONN_MISSPELT", json.dumps(connection))
+    assert main(["runs", "s3://lake/staging", "--conn-id", "misspelt"]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(
+        "dpone-airflow runs: The connection makes no client for s3://lake/staging (ProfileNotFound: "
+    )
+    assert "misspelt" in last

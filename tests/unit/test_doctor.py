@@ -241,6 +241,7 @@ def test_a_delete_that_only_says_so_is_a_failure(root: Path) -> None:
     found = {check.name: check for check in diagnose(Forgetful(root), BASE)}
     assert not_ok(found) == {
         "delete": Outcome.FAILED,
+        "multipart": Outcome.UNKNOWN,
         "bulk delete": Outcome.UNKNOWN,
         "sentinel": Outcome.WARNING,
     }

@@ -108,6 +108,8 @@ def test_signatures_keys_and_passwords_are_masked(text: str, masked: str) -> Non
         "s3://key:hunter2@bucket/orders",
         "s3://AKIA1:hunter2/with/slashes@bucket",
         "proxy http://user:hunter2@proxy:3128 refused",
+        "http://me:p@ss:hunter2@127.0.0.1:9 refused",
+        "sftp://u:12345/hunter2@host/x",
         "-----BEGIN PRIVATE KEY-----\nhunter2\nhunter2\n-----END PRIVATE KEY-----",
         r"{'private_key': '-----BEGIN RSA PRIVATE KEY-----\nhunter2\nhunter2'}",
         "assertion=hunter2&grant_type=jwt",

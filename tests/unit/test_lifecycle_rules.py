@@ -136,7 +136,8 @@ def test_a_rule_of_s3_counts_as_what_it_does(rule: dict[str, Any], deed: Deed | 
         ("Delete", {"age": 5}, Deed.EXPIRE),
         ("Delete", {"age": 5, "isLive": True, "matchesPrefix": ["x", "orders/"]}, Deed.EXPIRE),
         ("Delete", {"age": 5, "matchesPrefix": ["x"]}, None),
-        ("Delete", {"age": 5, "isLive": False}, None),
+        ("Delete", {"age": 5, "isLive": False}, Deed.DROP_VERSIONS),
+        ("Delete", {"numNewerVersions": 3}, None),
         ("Delete", {"age": 5, "matchesSuffix": [".tmp"]}, None),
         ("Delete", {"age": 6}, None),
         ("Delete", {"daysSinceNoncurrentTime": 5}, Deed.DROP_VERSIONS),
@@ -235,3 +236,10 @@ def test_no_rule_is_rendered_for_what_the_store_does_by_itself(text: str) -> Non
 def test_a_rule_without_a_number_of_days_is_not_rendered() -> None:
     with pytest.raises(InvalidOptionError, match="no number of days"):
         rendered_rules(base(BASES[0]), [Wanted(Deed.ABORT, None)])
+
+
+@pytest.mark.parametrize("condition", [{"numNewerVersions": 3}, {"noncurrentTimeBefore": "2026-01-01"}])
+def test_a_rule_of_gcs_for_older_versions_alone_expires_nothing(condition: dict[str, Any]) -> None:
+    (found,) = found_rules(GCS, [{"action": {"type": "Delete"}, "condition": condition}])
+    assert found.deed is Deed.DROP_VERSIONS
+    assert found.narrowed

@@ -899,6 +899,20 @@ def test_a_deletion_that_died_is_not_recorded_where_something_begins_before_its_
     assert set(client.uploads) <= {"run-1/big.bin"}
 
 
+def test_to_record_a_deletion_that_died_aborts_no_upload(runs: Runs, sweep: Sweep) -> None:
+    evidence = with_a_dead_deletion(runs)
+
+    class BeginsLast(Uploading):
+        def put_bytes(self, *args: Any, **options: Any) -> Any:
+            self.uploads["run-1/big.bin"] = UnfinishedUpload(uri("run-1/big.bin"), "run-1/big.bin", NOW)
+            return super().put_bytes(*args, **options)
+
+    client = BeginsLast(runs.client.root_dir, {})
+    sweep(client=client)
+    assert runs.client.exists(evidence.cleanup_uri)
+    assert set(client.uploads) == {"run-1/big.bin"}
+
+
 def test_a_deletion_that_died_is_not_recorded_in_a_base_that_was_copied(runs: Runs, sweep: Sweep) -> None:
     evidence = with_a_dead_deletion(runs)
     claim = json.loads(runs.client.get_bytes(evidence.claim_uri))
