@@ -903,8 +903,12 @@ def test_to_record_a_deletion_that_died_aborts_no_upload(runs: Runs, sweep: Swee
     evidence = with_a_dead_deletion(runs)
 
     class BeginsLast(Uploading):
+        begun = False
+
         def put_bytes(self, *args: Any, **options: Any) -> Any:
-            self.uploads["run-1/big.bin"] = UnfinishedUpload(uri("run-1/big.bin"), "run-1/big.bin", NOW)
+            if not self.begun:
+                self.uploads["run-1/big.bin"] = UnfinishedUpload(uri("run-1/big.bin"), "run-1/big.bin", NOW)
+            self.begun = True
             return super().put_bytes(*args, **options)
 
     client = BeginsLast(runs.client.root_dir, {})
