@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -59,6 +60,12 @@ class Store:
 
     def put(self, uri: str, content: bytes) -> None:
         path = self.client.path_of(ObjectStorageUri.parse(uri))
+        # What an input before this one has left may lie where a folder must be, or the other way round.
+        for above in path.parents:
+            if above.is_file():
+                above.unlink()
+        if path.is_dir():
+            shutil.rmtree(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
