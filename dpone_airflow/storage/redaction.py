@@ -77,22 +77,27 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 def redact(text: str) -> str:
     """Return ``text`` with passwords, keys, tokens and signatures masked."""
-    for secret in _known:
-        if secret in text:
-            text = text.replace(secret, _MASK)
     assignment, form = _patterns()
-    text = _masked(text, _of_form(form, text))
-    return _masked(text, _assigned(assignment, text))
+    # All are looked for in the text as it is: what one has masked could be what another knows a secret by.
+    return _masked(text, [*_of_form(form, text), *_assigned(assignment, text), *_of_known(text)])
 
 
 def _masked(text: str, spans: Iterable[tuple[int, int]]) -> str:
     parts: list[str] = []
     done = 0
-    for start, end in spans:
-        if start >= done:
+    for start, end in sorted(spans):
+        if start > done or not done:
             parts += text[done:start], _MASK
-            done = end
+        done = max(done, end)
     return "".join(parts) + text[done:]
+
+
+def _of_known(text: str) -> Iterator[tuple[int, int]]:
+    for secret in _known:
+        start = text.find(secret)
+        while start >= 0:
+            yield start, start + len(secret)
+            start = text.find(secret, start + len(secret))
 
 
 def _of_form(form: re.Pattern[str], text: str) -> list[tuple[int, int]]:

@@ -304,7 +304,7 @@ def sas(store: Store, letters: str) -> ObjectStorageClient:
     ("letters", "expected"),
     [
         ("rwdl", {}),
-        ("rwl", {"delete": FAILED, "bulk delete": UNKNOWN, "sentinel": WARNING}),
+        ("rwl", {"delete": FAILED, "multipart": UNKNOWN, "bulk delete": UNKNOWN, "sentinel": WARNING}),
         ("rwd", {"list": FAILED}),
     ],
 )

@@ -202,12 +202,11 @@ def test_writers_that_begin_together_are_one_winner_and_clear_errors(
 ) -> None:
     tree = files(tmp_path / "tree", count=2)
     together = Barrier(4)
+    ready = [store.client() for _ in range(4)]  # their connection is in the environment, which threads share
 
     def begin(number: int) -> ObjectStorageStagingManifest | DponeAirflowError:
-        client, writer = (
-            store.client(),
-            StagingWriter("test", f"dag-{number}", "run", "stage", number if in_parts else -1),
-        )
+        client = ready[number]
+        writer = StagingWriter("test", f"dag-{number}", "run", "stage", number if in_parts else -1)
         place = plan(base, part=f"map-{number:05d}" if in_parts else None)
         together.wait(30)
         try:
@@ -231,11 +230,11 @@ def test_all_parts_of_a_run_are_staged_side_by_side(
 ) -> None:
     tree = files(tmp_path / "tree", count=2)
     together = Barrier(4)
+    ready = [store.client() for _ in range(4)]
 
     def begin(number: int) -> ObjectStorageStagingManifest:
-        client = store.client()
         together.wait(30)
-        return service(client, StagingWriter("test", "dag", "run", "stage", number)).stage_files(
+        return service(ready[number], StagingWriter("test", "dag", "run", "stage", number)).stage_files(
             plan(base, part=f"map-{number:05d}"), tree, live_parts={f"map-{number:05d}" for number in range(4)}
         )
 

@@ -146,6 +146,12 @@ def test_a_value_that_is_known_for_a_secret_is_masked_wherever_and_however_it_st
     assert redact("in short") == "in short"
 
 
+def test_what_is_known_takes_nothing_away_from_what_has_a_form() -> None:
+    never_show(["-----BEGIN"])
+    text = "key -----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY----- ends"
+    assert redact(text) == "key *** ends"
+
+
 def test_the_secrets_of_a_setting_are_found_by_name_and_by_form() -> None:
     setting = {
         "session_token": "one",
