@@ -34,4 +34,4 @@ def masked_errors(conn_id: str) -> Iterator[None]:
         raise ConnectionMismatchError(
             f"Connection {redact(conn_id)!r} makes no client ({type(error).__name__}: {redact(str(error))}): correct "
             "the connection."
-        ) from None
+        ) from None  # a traceback prints the cause as it is, and it quotes a secret

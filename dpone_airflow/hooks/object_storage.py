@@ -19,6 +19,7 @@ from dpone_airflow.storage.errors import (
     DponeAirflowError,
     EngineNotUsableError,
     MissingExtraError,
+    printable_cause,
     redact,
 )
 from dpone_airflow.storage.options import checked_options
@@ -140,7 +141,8 @@ class ObjectStorageHook(BaseHook):
         try:
             client = self.get_client(str(base))
             conn_type = self._connection_type(conn_id, base.provider)
-        except Exception as error:  # noqa: BLE001 - whatever the official hook raises is what was looked for
+        except Exception as error:
+            log.debug("%s", conn_id, exc_info=printable_cause(error))
             return [finding("connection", error)]
         made = Check("connection", Outcome.OK, f"{conn_id!r} is of type {conn_type!r}, and makes a client.")
         return [made, *diagnose(client, str(base), short=short)]

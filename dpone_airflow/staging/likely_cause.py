@@ -9,6 +9,7 @@ from dpone_airflow.storage.errors import (
     ChecksumMismatchError,
     ConnectionMismatchError,
     DeleteIncompleteError,
+    DponeAirflowError,
     EngineNotUsableError,
     InvalidInputError,
     MissingExtraError,
@@ -41,7 +42,10 @@ _CLOCK_CODES = {"RequestTimeTooSkewed", "RequestExpired"}
 def finding(name: str, error: Exception) -> Check:
     """Return the check that ended with an error."""
     cause, action = cause_and_action(error)
-    return Check(name, Outcome.FAILED, redact(" ".join(str(error).split())) or type(error).__name__, cause, action)
+    text = redact(" ".join(str(error).split()))
+    if not isinstance(error, DponeAirflowError):  # what another package's error says may be no more than a name
+        text = f"{type(error).__name__}: {text}"
+    return Check(name, Outcome.FAILED, text, cause, action)
 
 
 def cause_and_action(error: Exception) -> tuple[str, str]:

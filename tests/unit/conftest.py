@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ settings.register_profile("unit", deadline=None, database=None, max_examples=150
 settings.load_profile("unit")
 
 WriteFile = Callable[..., Path]
+CallCommand = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(autouse=True)
@@ -79,3 +81,34 @@ def stored(client: LocalObjectStorageClient) -> Callable[..., list[str]]:
         return sorted(str(uri) for uri in client.list_prefix(ObjectStorageUri.parse(bucket)))
 
     return listed
+
+
+@pytest.fixture
+def emulator_connection(client: LocalObjectStorageClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The emulator of the test as the connection ``emulator``, with a password that nothing may show."""
+    connection = {
+        "conn_type": "dpone_local_object_storage",
+        "password": "verysecret",
+        "extra": {"root_dir": str(client.root_dir)},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_EMULATOR", json.dumps(connection))
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "")
+
+
+@pytest.fixture
+def call(emulator_connection: None, capsys: pytest.CaptureFixture[str]) -> CallCommand:
+    """Call a command with the emulator's connection; return exit code, stdout, and what is told of an error."""
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        from dpone_airflow.cli.main import main
+
+        capsys.readouterr()
+        code = main([*map(str, arguments), "--conn-id", "emulator"])
+        captured = capsys.readouterr()
+        assert "verysecret" not in captured.out + captured.err
+        assert "Traceback" not in captured.err
+        # Airflow 2.11 may log there what it thinks of its settings.
+        (*_, told) = ["", *captured.err.splitlines()]
+        return code, captured.out, told if told.startswith("dpone-airflow ") else ""
+
+    return run

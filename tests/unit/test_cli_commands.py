@@ -27,41 +27,13 @@ from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageUri
 from dpone_airflow.storage.deletes import delete_incomplete
 from dpone_airflow.storage.errors import StorageError
 
+pytestmark = pytest.mark.usefixtures("emulator_connection")
 BASE = "s3://lake/staging"
 RECORD = f"{BASE}/_manifests/run-1/_run/manifest.json"
 MakePlan = Callable[..., ObjectStorageStagingPlan]
 WriteFile = Callable[..., Path]
 Stored = Callable[..., list[str]]
 Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(autouse=True)
-def connection(client: LocalObjectStorageClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The emulator of the test as the connection ``emulator``."""
-    connection = {
-        "conn_type": "dpone_local_object_storage",
-        "password": "verysecret",
-        "extra": {"root_dir": str(client.root_dir)},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_EMULATOR", json.dumps(connection))
-    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "")
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Call:
-    """Call a command with the emulator's connection; return exit code, stdout, and what is told of an error."""
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main([*map(str, arguments), "--conn-id", "emulator"])
-        captured = capsys.readouterr()
-        assert "verysecret" not in captured.out + captured.err
-        assert "Traceback" not in captured.err
-        # Airflow 2.11 may log there what it thinks of its settings.
-        (*_, told) = ["", *captured.err.splitlines()]
-        return code, captured.out, told if told.startswith("dpone-airflow ") else ""
-
-    return run
 
 
 @pytest.fixture

@@ -25,12 +25,8 @@ Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(autouse=True)
-def connection(client: LocalObjectStorageClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The emulator of the test as the connection ``emulator``."""
-    extra = {"root_dir": str(client.root_dir)}
-    connection = {"conn_type": "dpone_local_object_storage", "password": "verysecret", "extra": extra}
-    monkeypatch.setenv("AIRFLOW_CONN_EMULATOR", json.dumps(connection))
-    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "")
+def terminal(emulator_connection: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Colours are for a terminal that takes them, and nothing here says that it doesn't."""
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
 

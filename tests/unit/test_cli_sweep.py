@@ -17,6 +17,7 @@ from dpone_airflow.staging.evidence import StagingEvidence
 from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageUri
 from dpone_airflow.storage.deletes import delete_incomplete
 
+pytestmark = pytest.mark.usefixtures("emulator_connection")
 BASE = "s3://lake/staging"
 DAY = 86_400
 MakePlan = Callable[..., ObjectStorageStagingPlan]
@@ -26,30 +27,10 @@ StageRun = Callable[..., None]
 Call = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(autouse=True)
-def connection(client: LocalObjectStorageClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The emulator of the test as the connection ``emulator``."""
-    extra = {"root_dir": str(client.root_dir)}
-    connection = {"conn_type": "dpone_local_object_storage", "password": "verysecret", "extra": extra}
-    monkeypatch.setenv("AIRFLOW_CONN_EMULATOR", json.dumps(connection))
-    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "")
-
-
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Call:
-    """Call a sweep with the emulator's connection; return exit code, stdout, and what is told of an error."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main(["sweep", BASE, "--conn-id", "emulator", *arguments])
-        captured = capsys.readouterr()
-        assert "verysecret" not in captured.out + captured.err
-        assert "Traceback" not in captured.err
-        # Airflow 2.11 may log there what it thinks of its settings.
-        (*_, told) = ["", *captured.err.splitlines()]
-        return code, captured.out, told if told.startswith("dpone-airflow ") else ""
-
-    return run
+def call(call: Call) -> Call:
+    """Call a sweep of the base."""
+    return lambda *arguments: call("sweep", BASE, *arguments)
 
 
 @pytest.fixture

@@ -27,19 +27,11 @@ from dpone_airflow.staging.manifest import ObjectStorageStagingManifest, ObjectS
 from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageUri
 from dpone_airflow.storage.errors import StorageError
 
+pytestmark = pytest.mark.usefixtures("emulator_connection")
 BASE = "s3://lake/staging"
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>&amp;\u202etxt.exe\x00'
 MakePlan = Callable[..., ObjectStorageStagingPlan]
 WriteFile = Callable[..., Path]
-
-
-@pytest.fixture(autouse=True)
-def connection(client: LocalObjectStorageClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The emulator of the test as the connection ``emulator``."""
-    extra = {"root_dir": str(client.root_dir)}
-    connection = {"conn_type": "dpone_local_object_storage", "password": "verysecret", "extra": extra}
-    monkeypatch.setenv("AIRFLOW_CONN_EMULATOR", json.dumps(connection))
-    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "")
 
 
 @pytest.fixture
