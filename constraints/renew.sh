@@ -1,7 +1,9 @@
 #!/bin/sh
-# Write the constraint files of this directory anew, with the newest versions that fit together.
+# Write the constraint files of this directory anew: with what packages.txt has besides, and else the versions
+# that they had; with the newest versions that fit together: sh constraints/renew.sh --upgrade
 # Needs uv. A newer patch release of Airflow is a change of its version below.
 set -eu
+upgrade=${1:-}
 cd "$(dirname "$0")"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -15,7 +17,8 @@ renew() {
         echo "apache-airflow==$2"
         sed '/^#/d' packages.txt
     } | sed "s/\$/ ; $bound/" >"$work/wanted"
-    uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+    if [ -e "$1" ]; then cp "$1" "$work/$1"; fi
+    uv pip compile --quiet $upgrade --universal --python-version 3.11 --no-header --no-annotate \
         --output-file "$work/$1" - <"$work/wanted" >/dev/null
     {
         echo "# Versions that fit together with Airflow $2 on Python >=3.11,<$3;" \
@@ -25,4 +28,7 @@ renew() {
 }
 
 renew airflow-3.3.txt 3.3.2 3.14
+renew airflow-3.2.txt 3.2.2 3.14
+renew airflow-3.1.txt 3.1.8 3.14
+renew airflow-3.0.txt 3.0.6 3.13
 renew airflow-2.11.txt 2.11.2 3.13

@@ -1,22 +1,14 @@
-"""Chromium for the tests that look at a page: ``python -m local_servers.chromium`` installs it where it may.
-
-As root on Debian and what is made of it, that is ``apt-get install chromium``. Elsewhere it says what
-to run.
-"""
+"""Chromium for the tests that look at a page: ``python -m local_servers.chromium`` installs it where it may."""
 
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+
+from local_servers import debian
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _VARIABLE = "CHROMIUM"
-
-
-class ChromiumMissingError(RuntimeError):
-    """There is no Chromium here; the message says how to get one."""
 
 
 def find() -> Path | None:
@@ -34,20 +26,14 @@ def find() -> Path | None:
 def install() -> Path:
     """Return the program, installed if it wasn't there.
 
-    :raises ChromiumMissingError: if it isn't and can't be.
+    :raises PackageMissingError: if it isn't and can't be.
     """
-    found = find()
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        print("Installing Chromium with apt-get ...", flush=True)
-        _run(["apt-get", "update", "-qq"])
-        _run(["apt-get", "install", "-qq", "--yes", "--no-install-recommends", "chromium"])
-        found = find()
-    if found is None:
-        raise ChromiumMissingError(
-            "The tests of the report's page need Chromium, and there is none: install it with the system's package "
-            f"manager or with `{sys.executable} -m playwright install chromium`, or name the program in ${_VARIABLE}."
-        )
-    return found
+    return debian.installed(
+        "chromium",
+        find,
+        otherwise="The tests that look at pages need Chromium, and there is none: install it with the system's package "
+        f"manager or with `{sys.executable} -m playwright install chromium`, or name the program in ${_VARIABLE}.",
+    )
 
 
 def _of_playwright() -> Path | None:
@@ -58,19 +44,11 @@ def _of_playwright() -> Path | None:
     return program if program.exists() else None
 
 
-def _run(command: Sequence[str]) -> None:
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    # What apt-get tells goes to nobody; what it complains of goes to stderr.
-    ended = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)
-    if ended.returncode:
-        raise ChromiumMissingError(f"`{' '.join(command)}` ended with status {ended.returncode}: run it by hand.")
-
-
 def main() -> int:
     """Install it, and say where it is."""
     try:
         print(f"Chromium: {install()}", flush=True)
-    except ChromiumMissingError as error:
+    except debian.PackageMissingError as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from local_servers.airflow_settings import settings
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -33,16 +35,8 @@ class RunResult:
 def configure(home: Path, dags_folder: Path, *, quiet: bool) -> None:
     """Set Airflow's environment to ``home``; ``quiet`` leaves out what isn't at least a warning."""
     home.mkdir(parents=True, exist_ok=True)
-    os.environ.update(
-        {
-            "AIRFLOW_HOME": str(home),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
-            "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING" if quiet else "INFO",
-        }
-    )
+    os.environ.update(settings(home, dags_folder))
+    os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "WARNING" if quiet else "INFO"
 
 
 def make_database() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from local_servers import chromium
+from local_servers import chromium, debian
 
 
 def test_a_named_program_is_taken_before_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,5 +27,5 @@ def test_where_it_can_not_be_installed_it_is_said_what_to_run(
 
 
 def test_an_installation_that_fails_says_which_command_did(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(chromium.ChromiumMissingError, match="`false` ended with status 1"):
-        chromium._run(["false"])
+    with pytest.raises(debian.PackageMissingError, match="`false` ended with status 1"):
+        debian.run(["false"])
