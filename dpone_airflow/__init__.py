@@ -4,4 +4,6 @@ Four floors, each importing only from those below it: ``operators`` (Airflow's f
 (a connection and a URI become a client), ``staging`` (the contract) and ``storage`` (the clients).
 """
 
+__all__ = ["__version__"]
+
 __version__ = "0.1.0"

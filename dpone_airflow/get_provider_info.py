@@ -8,8 +8,10 @@ from dpone_airflow.hooks.local_form import CONN_FIELDS, CONNECTION_TYPE, HOOK_NA
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Return the provider's metadata.
+    """Return the provider's metadata, which Airflow asks for through the entry point ``apache_airflow_provider``.
 
+    A dict of plain JSON with the keys of Airflow's schema: names, connection type and its form, task decorator, extra
+    link, commands and the section ``dpone`` of Airflow's configuration.
     https://airflow.apache.org/docs/apache-airflow-providers/howto/create-custom-providers.html
     """
     return {

@@ -27,14 +27,17 @@ class UsageError(Exception):
 
 
 def program() -> int:
-    """Run as the program that a person calls."""
+    """Run as the program that a person calls, ``dpone-airflow``; return its exit code: 0, 1, 2 or 130, see above."""
     code = main()
     sys.stdout = sys.stderr  # Airflow 2.11 logs at its exit too, to whatever is stdout then
     return code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that the command line names; return the exit code."""
+    """Run the command that the command line names; return the exit code.
+
+    :param arguments: the words after the program's name; None for those that this process was called with.
+    """
     args = build_parser().parse_args(arguments)
     return run_command(COMMANDS[args.command], args)
 
@@ -60,7 +63,9 @@ def build_parser() -> argparse.ArgumentParser:
 def run_command(command: Command, args: argparse.Namespace, program: str = PROGRAM) -> int:
     """Run a command with its parsed arguments; return the exit code. Errors are told in one line on stderr.
 
-    :param program: the words that called it.
+    :param command: what is run: its function is given ``args`` and the stream for what it answers.
+    :param args: the arguments, as ``command`` describes them.
+    :param program: the words that called it, for messages.
     """
     args.program, args.command = program, command.name
     # Airflow 3 finds connections of its database in processes that say so, as its own commands do.

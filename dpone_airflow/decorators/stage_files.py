@@ -26,7 +26,7 @@ _STAGING_DIR = "staging_dir"
 
 
 class StageFilesDecoratedOperator(DecoratedOperator, ObjectStorageStageOperator):
-    """Stage the paths that a function returns or yields.
+    """Stage the paths that a function returns or yields; the task's output is the manifest.
 
     The function returns a path, a glob, a directory, or a list of them; or it is a generator of them. A
     generator runs ahead of its uploads as far as ``max_pending_files`` and ``max_pending_bytes`` let it.
@@ -36,14 +36,16 @@ class StageFilesDecoratedOperator(DecoratedOperator, ObjectStorageStageOperator)
     A parameter ``staging_dir`` that the caller gives no value is given a fresh directory, as a text, which
     is removed when everything is staged.
 
-    .. seealso:: ``docs/operators/stage_files.md``
+    See ``docs/operators/stage_files.md``.
+    https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/taskflow.html
 
-    :param python_callable: the function.
-    :param op_args: its positional arguments. (templated)
-    :param op_kwargs: its keyword arguments. (templated)
+    :param python_callable: the function, which isn't async. Parameters that bear the name of a variable of Airflow's
+        context are given it.
+    :param op_args: its positional arguments; None for none. (templated)
+    :param op_kwargs: its keyword arguments, by name; None for none. (templated)
     :param delete_local: whether a file is removed once it is staged.
-    :param max_pending_files: how many files may be yielded and not staged yet.
-    :param max_pending_bytes: and how many bytes; a file that is larger goes alone.
+    :param max_pending_files: how many files may be yielded and not staged yet, from 1.
+    :param max_pending_bytes: and how many bytes, from 1, by default 1 GiB; a file that is larger goes alone.
     :param kwargs: what ``ObjectStorageStageOperator`` takes, but ``files``.
     :raises InvalidInputError: at DAG parse, for an async function.
     :raises InvalidOptionError: at DAG parse, as ``ObjectStorageStageOperator``, and for a bound below 1.
@@ -129,8 +131,11 @@ class StageFilesDecoratedOperator(DecoratedOperator, ObjectStorageStageOperator)
 def stage_files_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> Any:
     """Turn a function into a task that stages the files it returns or yields; ``@task.stage_files`` is this.
 
-    :param python_callable: the function.
-    :param kwargs: see ``StageFilesDecoratedOperator``.
+    :param python_callable: the function; None where the decorator is given arguments first, as usual.
+    :param kwargs: the arguments of ``StageFilesDecoratedOperator``, and with it of ``ObjectStorageStageOperator``, but
+        ``files``.
+    :returns: what makes a task when it is called in a DAG; the call's value is the manifest, see
+        ``ObjectStorageStageOperator.execute``.
     """
     return task_decorator_factory(
         python_callable=python_callable,

@@ -25,8 +25,9 @@ class LocalObjectStorageHook(BaseHook):
 
     The directory comes from the connection's extra ``root_dir``. A DAG runs against it unchanged:
     only its connection is another.
+    https://airflow.apache.org/docs/apache-airflow/stable/howto/connection.html#custom-connection-types
 
-    :param dpone_local_conn_id: the connection.
+    :param dpone_local_conn_id: the connection, of type ``dpone_local_object_storage``.
     """
 
     conn_name_attr = "dpone_local_conn_id"
@@ -40,17 +41,19 @@ class LocalObjectStorageHook(BaseHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the fields of the form in Airflow 2.11."""
+        """Return the fields of the form in Airflow 2.11, by name; Airflow 3 reads the provider's metadata."""
         return form_widgets()
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return hidden fields, labels and placeholders of the form in Airflow 2.11."""
+        """Return ``hidden_fields``, ``relabeling`` and ``placeholders`` of the form in Airflow 2.11."""
         return field_behaviour()
 
     def get_conn(self, *, max_concurrency: int = DEFAULT_MAX_CONCURRENCY) -> LocalObjectStorageClient:
-        """Return the emulator.
+        """Return the emulator; the directory is made when something is written.
 
+        :param max_concurrency: files written at the same time, from 1; by default 8.
+        :raises InvalidOptionError: for a ``max_concurrency`` below 1.
         :raises ConnectionMismatchError: if the connection has no ``root_dir``.
         """
         extra = self.get_connection(self.dpone_local_conn_id).extra_dejson
@@ -63,7 +66,11 @@ class LocalObjectStorageHook(BaseHook):
         return LocalObjectStorageClient(root_dir=root_dir, max_concurrency=max_concurrency)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Try a sentinel below the root directory, as the Test button does, and say how much room there is."""
+        """Try a sentinel below the root directory, as the Test button does, and say how much room there is.
+
+        :returns: whether it could be written, created, listed, read and deleted; and a text that says so, or what
+            failed.
+        """
         from dpone_airflow.staging.check import summary
         from dpone_airflow.staging.doctor import diagnose
 

@@ -7,6 +7,7 @@ from typing import Any
 CONNECTION_TYPE = "dpone_local_object_storage"
 HOOK_NAME = "Local object storage (dpone)"
 ROOT_DIR = "root_dir"
+BROWSE_URL = "browse_url"
 
 # The port stays: Airflow 3.3's Test button posts port 0 and refuses a connection stored without one.
 _HIDDEN = ["host", "schema", "login", "password", "extra"]
@@ -25,7 +26,12 @@ CONN_FIELDS: dict[str, Any] = {
         # Airflow 3's form shows no placeholder in such a field, so the example stands here too.
         "description": f"The directory that holds the buckets, e.g. {_EXAMPLE}; hosts must share it.",
         "schema": {"type": "string"},
-    }
+    },
+    BROWSE_URL: {
+        "label": "Address of its files",
+        "description": 'Where a web server of yours shows that directory, if one does; "Staged files" leads there.',
+        "schema": {"type": ["string", "null"]},  # Airflow puts a red star at what can't be null
+    },
 }
 
 
@@ -33,14 +39,14 @@ def form_widgets() -> dict[str, Any]:
     """Return the same fields as Airflow 2.11's form wants them."""
     from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
     from wtforms import StringField
-    from wtforms.validators import InputRequired
+    from wtforms.validators import InputRequired, Optional
 
     return {
         name: StringField(
             field["label"],
             description=field["description"],
             widget=BS3TextFieldWidget(),
-            validators=[InputRequired()],
+            validators=[Optional() if "null" in field["schema"]["type"] else InputRequired()],
         )
         for name, field in CONN_FIELDS.items()
     }

@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from dpone_airflow.hooks.connection_secrets import keep_secret, masked_errors
 from dpone_airflow.hooks.local import LocalObjectStorageHook
+from dpone_airflow.hooks.local_form import BROWSE_URL
 from dpone_airflow.hooks.local_form import CONNECTION_TYPE as LOCAL
 from dpone_airflow.staging.choices import Engine, check_choice
 from dpone_airflow.storage.client import DEFAULT_MAX_CONCURRENCY, ObjectStorageClient
@@ -52,16 +53,21 @@ class ObjectStorageHook(BaseHook):
     The connection's type chooses: ``aws`` (S3Hook), ``google_cloud_platform`` (GCSHook), ``wasb``
     (WasbHook), or ``dpone_local_object_storage`` (the emulator, which serves every URI). The
     official hooks own all authentication; their authenticated SDK client does the work.
+    https://airflow.apache.org/docs/apache-airflow-providers-amazon/stable/connections/aws.html
+    https://airflow.apache.org/docs/apache-airflow-providers-google/stable/connections/gcp.html
+    https://airflow.apache.org/docs/apache-airflow-providers-microsoft-azure/stable/connections/wasb.html
 
-    :param conn_id: the connection; by default ``aws_default``, ``google_cloud_default`` or
-        ``wasb_default``, as the URI's scheme asks.
-    :param storage_options: what a connection can't hold, see ``dpone_airflow.storage.options``.
-    :param max_concurrency: files, or parts of a file, sent at the same time.
+    :param conn_id: the connection; None for ``aws_default``, ``google_cloud_default`` or
+        ``wasb_default``, as the URI's scheme asks. Without an ``aws_default``, boto3 finds credentials by its own
+        rules.
+    :param storage_options: what a connection can't hold: encryption, ACL, storage class and the like, by the names
+        that the cloud's SDK has for them; see ``dpone_airflow.storage.options``. None for none.
+    :param max_concurrency: files, or parts of a file, sent at the same time, from 1; by default 8.
     :param engine: what uploads. ``auto`` takes obstore where it honours every setting of the
         connection and else the cloud's SDK, saying so in one log line; ``obstore`` is an error in
         that case; ``sdk`` never takes it.
     :param store_check: whether the store is given a checksum of every byte, to check it.
-    :raises InvalidOptionError: for another ``engine`` or ``max_concurrency``.
+    :raises InvalidOptionError: for another ``engine``, or a ``max_concurrency`` that isn't a whole number from 1.
     """
 
     def __init__(
@@ -83,8 +89,11 @@ class ObjectStorageHook(BaseHook):
         self.store_check = store_check
 
     def get_client(self, base_uri: str) -> ObjectStorageClient:
-        """Return the client for ``base_uri``.
+        """Return the client for ``base_uri``; nothing is sent to the store.
 
+        :param base_uri: ``s3://bucket/prefix``, ``gs://bucket/prefix``, ``az://container/prefix`` or
+            ``azure://account/container/prefix``. The client then serves every place of that store;
+            obstore uploads to this bucket only.
         :raises InvalidUriError: if it isn't one of the four forms.
         :raises InvalidOptionError: for a storage option outside the allow-list.
         :raises ConnectionMismatchError: if the connection isn't of the URI's kind or account.
@@ -117,6 +126,9 @@ class ObjectStorageHook(BaseHook):
         """Return the resource id of an Azure storage account, as its connection's extra says; else None.
 
         No call to the store needs it, but Azure's portal opens a container by nothing else.
+
+        :param uri: any place; there is none but of Azure.
+        :returns: what the extra ``storage_account_id`` holds, as ``/subscriptions/.../storageAccounts/<name>``.
         """
         if uri.provider is not ObjectStorageProvider.AZURE_BLOB:
             return None
@@ -124,10 +136,27 @@ class ObjectStorageHook(BaseHook):
         found = extra.get(_STORAGE_ACCOUNT_ID)
         return found if isinstance(found, str) else None
 
+    def browse_url(self, uri: ObjectStorageUri) -> str | None:
+        """Return where a web server shows the emulator's directory, as the connection's extra says; else None.
+
+        :param uri: only its scheme counts: it names the connection where ``conn_id`` doesn't.
+        :returns: an ``http://`` or ``https://`` address without a user and a password: it is shown to everybody.
+        """
+        extra = self.get_connection(self.conn_id or _DEFAULT_CONNECTIONS[uri.provider]).extra_dejson
+        found = extra.get(BROWSE_URL)
+        if not isinstance(found, str):
+            return None
+        scheme, _, rest = found.partition("://")
+        return found if scheme in ("http", "https") and rest and "@" not in rest else None
+
     def diagnose(self, base_uri: str, *, short: bool = False) -> list[Check]:
         """Try what staging does below ``base_uri``, the connection first; see ``dpone_airflow.staging.doctor``.
 
+        :param base_uri: the base that runs are to be staged below.
         :param short: only what decides whether a stage and its cleanup can work.
+        :returns: one ``Check`` for each thing that was looked at, in that order: ``name``, ``outcome`` (``ok``,
+            ``warning``, ``failed`` or ``unknown``), ``detail``, ``cause`` and ``action``, all texts. What fails is a
+            check and no error.
         :raises InvalidUriError: if ``base_uri`` isn't one of the four forms.
         :raises InvalidPlanError: if it lies among the evidence of another base.
         """
@@ -151,6 +180,9 @@ class ObjectStorageHook(BaseHook):
         """Try a sentinel below ``base_uri``; return whether it could be written, created, listed, read and deleted.
 
         No connection names a place in its store that may be written to, so without ``base_uri`` the answer is no.
+
+        :param base_uri: the base that runs are to be staged below.
+        :returns: whether all of it worked, and a text that says so, or what failed.
         """
         if base_uri is None:
             return False, "Give base_uri, as s3://bucket/prefix: a connection alone names no place to write to."

@@ -7,6 +7,7 @@ pushes the address before its first byte, so the link is there while it runs and
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
 
@@ -43,10 +44,17 @@ def push_link(context: Context, hook: ObjectStorageHook, client: ObjectStorageCl
 
 
 def browsable_url(hook: ObjectStorageHook, client: ObjectStorageClient, prefix: ObjectStorageUri) -> str | None:
-    """Return the address of ``prefix``: in a cloud's console, or the folder of the emulator as ``file://``."""
+    """Return the address of ``prefix``: in a cloud's console, or the folder of the emulator.
+
+    That is below the connection's ``browse_url``, and without one a ``file://`` URL, which Airflow 3 doesn't show.
+    """
     from dpone_airflow.links.console import console_url
     from dpone_airflow.storage.local import LocalObjectStorageClient
 
     if isinstance(client, LocalObjectStorageClient):
-        return client.path_of(prefix).as_uri()
+        folder = client.path_of(prefix)
+        shown_at = hook.browse_url(prefix)
+        if shown_at is None:
+            return folder.as_uri()
+        return f"{shown_at.rstrip('/')}/{quote(folder.relative_to(client.root_dir).as_posix())}/"
     return console_url(prefix, client.endpoint_url, storage_account_id=hook.storage_account_id(prefix))

@@ -29,32 +29,36 @@ _LOGGED = 100
 class StagingCleanupOperator(BaseOperator):
     """Delete what a stage task staged, or keep it, as the policy says.
 
-    ========================= ===================================================================
-    ``retain``                keeps everything; runs by Airflow's default rule
-    ``delete_on_success``     ``all_success``: deletes after a successful load. A cleanup that
-                              fails, fails the run.
-    ``delete_always``         ``all_done`` and a teardown: deletes whatever happened, and can't
-                              turn a failed run green.
-    ========================= ===================================================================
+    - ``retain`` keeps everything; it runs by Airflow's default rule.
+    - ``delete_on_success`` is an ``all_success`` task: it deletes after a successful load. A cleanup that fails,
+      fails the run.
+    - ``delete_always`` is ``all_done`` and a teardown: it deletes whatever happened, and can't turn a failed run
+      green. In a DAG with ``fail_fast``, where Airflow refuses ``all_done``, it is ``all_done_setup_success``.
 
     One unmapped cleanup takes a plain or a mapped stage; inside a mapped task group each instance
     cleans its own part. A ``trigger_rule`` that is given wins over the policy's.
+    https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/dags.html#trigger-rules
+    https://airflow.apache.org/docs/apache-airflow/stable/howto/setup-and-teardown.html
 
-    .. seealso:: ``docs/cleanup.md`` for the states that come out.
+    See ``docs/cleanup.md`` for the states that come out.
 
     :param manifest: the output of an ``ObjectStorageStageOperator``, or of the
-        ``StagingVerifyOperator`` behind it. (templated)
+        ``StagingVerifyOperator`` behind it; or a manifest, its dict, its pointer or a list of those of a run's parts,
+        whose run somebody must have claimed. (templated)
     :param manifest_uri: in its place, the URI of a stored manifest: what an asset event tells of the
         run that woke this DAG. Somebody must have claimed that run. (templated)
-    :param cleanup_policy: by default the one of the stage operator behind ``manifest``.
+    :param cleanup_policy: ``retain``, ``delete_on_success`` or ``delete_always``; None for the one of the stage
+        operator behind ``manifest``.
     :param base_uri: with ``run_id``: the run of another DAG; somebody must have claimed it. (templated)
     :param run_id: see ``base_uri``; made safe as the stage operator makes it. (templated)
-    :param conn_id: by default the connection that the stage used. (templated)
-    :param storage_options: by default those that the stage used. (templated)
+    :param conn_id: None for the connection that the stage used, and without a stage for the scheme's own. (templated)
+    :param storage_options: a dict, as the stage operator takes it; None for those that the stage used. (templated)
     :param dry_run: report and log what would be deleted, and delete nothing.
-    :param max_objects: delete nothing if there are more objects than this; by default any number may go.
-    :param max_bytes: likewise for their size.
+    :param max_objects: delete nothing if there are more objects than this; None for any number.
+    :param max_bytes: likewise for their size, in bytes.
     :raises InvalidPlanError: at DAG parse, for an unknown policy.
+    :raises InvalidOptionError: at DAG parse, for a ceiling that isn't a whole number from 0, for nothing to clean up,
+        or for more than one of ``manifest``, ``manifest_uri``, and ``base_uri`` with ``run_id``.
     :raises StagingGraphError: at DAG parse, if it can't be known what to clean up or by which policy.
     """
 
@@ -117,6 +121,7 @@ class StagingCleanupOperator(BaseOperator):
     def partial(cls, **kwargs: Any) -> NoReturn:
         """Refuse: a mapped cleanup would lose its trigger rule and delete one run many times.
 
+        :param kwargs: not looked at.
         :raises StagingGraphError: always, with what to write.
         """
         raise StagingGraphError(
@@ -129,6 +134,10 @@ class StagingCleanupOperator(BaseOperator):
 
         Airflow would set ``all_done_setup_success``, under which a failed stage leaves its partial
         uploads behind. A ``delete_on_success`` teardown that fails still fails the run.
+        https://airflow.apache.org/docs/apache-airflow/stable/howto/setup-and-teardown.html
+
+        :param kwargs: what Airflow's own takes: ``setups`` and ``on_failure_fail_dagrun``.
+        :returns: this task.
         """
         rule = self.trigger_rule
         if self.cleanup_policy == CleanupPolicy.DELETE_ON_SUCCESS:
@@ -138,15 +147,22 @@ class StagingCleanupOperator(BaseOperator):
         return self
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Apply the policy; return the policy, the prefix, and the objects and bytes deleted.
+        """Apply the policy; return what was deleted, which is this task's XCom ``return_value``.
 
+        :param context: what Airflow gives a task.
+        :returns: ``cleanup_policy`` and ``prefix`` (texts), ``deleted_objects``, ``deleted_bytes``, ``hidden_objects``
+            and ``hidden_bytes`` (numbers; hidden is what the bucket keeps as older versions) and ``dry_run``: what
+            ``CleanupReport.to_dict`` returns, of all parts together.
         :raises StagingGraphError: if deleting now could hurt; nothing was deleted.
+        :raises InvalidInputError: for a rendered argument that can't be; nothing was deleted.
         :raises InvalidManifestError: if the manifest names another place, or ``manifest_uri`` is none of a stored
             manifest; nothing was deleted.
-        :raises StorageError: if the manifest's record can't be read; nothing was deleted.
         :raises ClaimError: if the run isn't the stage's own; nothing was deleted.
+        :raises OvertakenError: if a stage has begun there meanwhile. What was found is deleted, and recorded.
         :raises DeletionLimitError: if there is more than ``max_objects`` or ``max_bytes``; nothing was deleted.
-        :raises DeleteIncompleteError: naming what is left.
+        :raises DeleteIncompleteError: naming what is left; all else is gone.
+        :raises MissingExtraError: if the cloud's provider isn't installed.
+        :raises StorageError: if the store refuses or fails, also when the manifest's record can't be read.
         """
         from dpone_airflow.operators.cleanup_places import places_to_clean_up
         from dpone_airflow.staging.cleanup import CleanupReport
@@ -201,11 +217,12 @@ class StagingCleanupOperator(BaseOperator):
     def _manifests(self) -> list[Manifest]:
         """Return what says which run it is. A record is read; nothing else can say whose it is."""
         from dpone_airflow.hooks.object_storage import ObjectStorageHook
+        from dpone_airflow.operators.mapped_outputs import some_at_a_time
         from dpone_airflow.staging.resolve import manifests_in, read_manifest
         from dpone_airflow.storage.uri import ObjectStorageUri
 
         if self.manifest_uri is None:
-            given = manifests_in(self.manifest)
+            given = manifests_in(some_at_a_time(self.manifest))
         else:
             given = [ObjectStorageUri.parse(self.manifest_uri)]
         hook = ObjectStorageHook(self.conn_id, self.storage_options, engine="sdk")

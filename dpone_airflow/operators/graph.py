@@ -1,7 +1,9 @@
 """Whether a DAG lets a cleanup delete files that are still needed, or hide a failure; and which stage is meant.
 
 The stage asks before its first byte and the cleanup again before its first delete. Every refusal
-prints the line to write.
+prints the line to write. By which rules tasks run, and what wakes other DAGs:
+https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/dags.html#trigger-rules
+https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/asset-scheduling.html
 """
 
 from __future__ import annotations

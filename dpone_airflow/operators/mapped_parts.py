@@ -1,4 +1,7 @@
-"""Which instances a mapped task has in this DAG run: those of an earlier expansion may be more."""
+"""Which instances a mapped task has in this DAG run: those of an earlier expansion may be more.
+
+https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/dynamic-task-mapping.html
+"""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dpone_airflow.operators.mapped_outputs import some_at_a_time
 from dpone_airflow.storage.errors import InvalidInputError
 
 
@@ -31,7 +32,7 @@ def rendered_files(files: Any) -> list[str | os.PathLike[str]]:
             f"files is {type(files).__name__}: give a path, a glob, a directory, or a list of them."
         )
     found: list[str | os.PathLike[str]] = []
-    for item in files:
+    for item in some_at_a_time(files):
         found.extend(rendered_files(item))
     return found
 

@@ -35,38 +35,41 @@ class ObjectStorageStageOperator(BaseOperator):
 
     Mapped (``.partial(...).expand(files=...)``), each instance stages to its own part
     (``map-00003/``) of one run prefix.
+    https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/dynamic-task-mapping.html
 
-    .. seealso:: ``docs/operators/stage.md``
+    See ``docs/operators/stage.md``.
 
     :param files: a path, a glob, a directory (its tree is kept), or a list of them; also an
-        ``ObjectStoragePath`` or a URI (``sftp://``, ``gs://``, ...), which is streamed. (templated)
+        ``ObjectStoragePath`` or a URI (``sftp://``, ``gs://``, ...), which is streamed. A text that is a list in JSON
+        or Python, as a template renders one, is read as that list. (templated)
     :param base_uri: ``s3://bucket/prefix``, ``gs://bucket/prefix``, ``az://container/prefix`` or
         ``azure://account/container/prefix``. (templated)
-    :param dataset: what the files belong to. (templated)
-    :param table: the table they will be loaded into. (templated)
-    :param file_format: ``csv``, ``tsv``, ``parquet``, ... (templated)
-    :param compression: ``none``, ``gzip``, ``zstd``, ... (templated)
+    :param dataset: what the files belong to; any text. (templated)
+    :param table: the table they will be loaded into; any text. (templated)
+    :param file_format: ``csv``, ``tsv``, ``parquet``, ...; any text, nothing is converted. (templated)
+    :param compression: ``none``, ``gzip``, ``zstd``, ...; any text, nothing is compressed. (templated)
     :param cleanup_policy: ``retain``, ``delete_on_success`` or ``delete_always``; read by the
         ``StagingCleanupOperator`` that takes this task's output.
-    :param conn_id: by default the scheme's own: ``aws_default``, ``google_cloud_default`` or
+    :param conn_id: the Airflow connection; None for the scheme's own: ``aws_default``, ``google_cloud_default`` or
         ``wasb_default``. (templated)
-    :param run_id: one path segment; by default a slug of DAG id, DAG run id and task id, the same
+    :param run_id: one path segment of up to 200 bytes; None for a slug of DAG id, DAG run id and task id, the same
         on every try. Characters that break readers are replaced, with a digest. (templated)
-    :param content_type: MIME type of all files; by default guessed from each name. (templated)
-    :param source_conn_id: the connection that URIs in ``files`` are read with. (templated)
+    :param content_type: MIME type of all files; None to guess each one's from its name. (templated)
+    :param source_conn_id: the connection that URIs in ``files`` are read with; None for what Airflow's filesystems
+        take without one. (templated)
     :param on_empty: when no file matches, ``fail`` or ``skip`` the task.
     :param if_exists: what an earlier try, or the run before a clear, has staged is kept where store
         and local file are still the same (``resume``), sent again (``replace``), or an error (``fail``).
     :param exact_prefix: objects below the prefix that this task doesn't stage are deleted
         (``enforce``), an error (``check``), or left alone (``off``).
-    :param storage_options: encryption, ACL, storage class and the like, see ``docs/connections.md``.
-        (templated)
-    :param max_concurrency: files, or parts of a file, sent at the same time.
+    :param storage_options: a dict of encryption, ACL, storage class and the like, by the names that the cloud's SDK
+        has for them, see ``docs/connections.md``; None for none. (templated)
+    :param max_concurrency: files, or parts of a file, sent at the same time, from 1.
     :param engine: what uploads: obstore where it honours every setting of the connection and else
         the cloud's SDK (``auto``), ``obstore`` or an error, or always the ``sdk``.
     :param store_check: whether the store is given a checksum of every byte, to check it.
     :param xcom_max_objects: with more files than that, the XCom holds the manifest's header and
-        a pointer to where the manifest is stored, see ``dpone_airflow.staging.resolve_manifest``.
+        a pointer to where the manifest is stored, see ``dpone_airflow.staging.resolve_manifest``; 0 for always.
     :raises InvalidPlanError: at DAG parse, for an unknown ``cleanup_policy``.
     :raises InvalidOptionError: at DAG parse, for an unknown ``on_empty``, ``if_exists``,
         ``exact_prefix`` or ``engine``, a ``max_concurrency`` below 1, or an ``xcom_max_objects`` below 0.
@@ -148,10 +151,27 @@ class ObjectStorageStageOperator(BaseOperator):
         self.xcom_max_objects = xcom_max_objects
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Stage the files.
+        """Stage the files; return the manifest, which is this task's XCom ``return_value``.
 
-        :raises StagingGraphError: if the DAG's cleanup could hurt; nothing was sent.
-        :raises DponeAirflowError: see ``dpone_airflow.storage.errors``.
+        Two more XComs are there from before the first byte, also when the task then fails: ``dpone_staging``, a dict
+        of ``base_uri``, ``run_id``, ``part``, ``conn_id`` and ``policy`` (texts or None) and the ``storage_options`` if
+        there are any; and ``dpone_staged_files``, the address of the prefix in the store's console, if it has one.
+
+        A task that fails is tried again, or cleared, and goes on from what is staged.
+
+        :param context: what Airflow gives a task.
+        :returns: up to ``xcom_max_objects`` files, what ``ObjectStorageStagingManifest.to_dict`` returns; above, the
+            same without ``objects`` and with ``manifest_uri`` and ``manifest_sha256``, the place of the stored manifest
+            and the SHA-256 of its bytes in hex, both texts.
+        :raises StagingGraphError: if the DAG's cleanup could hurt, or the task is expanded over what all instances
+            share; nothing was sent.
+        :raises InvalidInputError: for a rendered argument that can't be; nothing was sent.
+        :raises MissingExtraError: if the cloud's provider isn't installed.
+        :raises AirflowSkipException: with ``on_empty="skip"``, if no file matches.
+        :raises SourceFileError: for files that are missing, no files, changing, or of one name.
+        :raises ClaimError: if the prefix is another task's, or holds what nobody has claimed.
+        :raises StagingStoppedError: if the task was killed.
+        :raises StorageError: if the store refuses or fails.
         """
         from dpone_airflow.operators.asset_events import describe_outlets
         from dpone_airflow.operators.manifest_xcom import manifest_xcom
@@ -180,7 +200,14 @@ class ObjectStorageStageOperator(BaseOperator):
         return manifest_xcom(staged.manifest, staged.record, self.xcom_max_objects)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Return what OpenLineage's listener tells of this task, or None if nothing was staged."""
+        """Return what OpenLineage's listener tells of this task, or None if nothing was staged.
+
+        One output dataset for the run prefix, however many files there are.
+        https://airflow.apache.org/docs/apache-airflow-providers-openlineage/stable/guides/developer.html
+
+        :param task_instance: not looked at; the listener gives it.
+        :returns: an ``OperatorLineage``; None also where OpenLineage's provider isn't installed whole, which is logged.
+        """
         from dpone_airflow.operators.source_name import listed_files
 
         if self._staged is None:

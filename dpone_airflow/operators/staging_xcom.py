@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import Context, XComArg, XComNotFound, conf
 
+from dpone_airflow.operators.mapped_outputs import some_at_a_time
 from dpone_airflow.operators.mapped_parts import part_of
 from dpone_airflow.staging.actor import described
 from dpone_airflow.staging.evidence import StagingWriter
@@ -102,7 +103,7 @@ def announced_connection(context: Context, stage: Any) -> StagingPlace | None:
 def _instances(pulled: Any) -> Iterable[Any]:
     """Return what each instance of a stage announced, one after the other as they are read."""
     is_sequence = isinstance(pulled, Iterable) and not isinstance(pulled, (Mapping, str))
-    return pulled if is_sequence else (pulled,)
+    return some_at_a_time(pulled) if is_sequence else (pulled,)
 
 
 def _place_in(announced: Any, stage: Any) -> StagingPlace:
@@ -133,6 +134,7 @@ def place_by_arguments(context: Context, stage: Any) -> StagingPlace | None:
 
     Airflow clears a task's XComs at each try: after a try that staged and one that died before it
     could say where, this is how the first one's files are found.
+    https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/xcoms.html
     """
     arguments = getattr(stage, "partial_kwargs", None) or vars(stage)
     base_uri, run_id, conn_id = (arguments.get(name) for name in ("base_uri", "run_id", "conn_id"))

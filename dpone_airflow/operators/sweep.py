@@ -26,29 +26,28 @@ class StagingSweepOperator(BaseOperator):
     A run is a prefix that a claim names. It is as old as the newest of its objects and records, by the store's
     clock. It goes as a whole, all parts together:
 
-    ====================== ==========================================================================
-    ``retain``             never, unless ``include_retained`` is true
-    ``delete_on_success``  from ``older_than`` on
-    ``delete_always``      from ``older_than`` on; from ``overdue_after`` on if no cleanup has deleted it
-    ====================== ==========================================================================
+    - ``retain``: never, unless ``include_retained`` is true.
+    - ``delete_on_success``: from ``older_than`` on.
+    - ``delete_always``: from ``older_than`` on; from ``overdue_after`` on if no cleanup has deleted it.
 
     Prefixes that no claim names are only reported. Unfinished uploads in parts that are older than ``older_than``
     are aborted. A run that fails doesn't stop the others; at the end the task fails and names it.
 
-    .. seealso:: ``docs/operators/sweep.md``
+    See ``docs/operators/sweep.md``.
 
-    :param base_uri: the base that runs are staged below. (templated)
-    :param older_than: the age from which a run goes, at least an hour: a timedelta, text such as ``30d`` or ``12h``,
-        or seconds. (templated)
-    :param overdue_after: the age from which a ``delete_always`` run goes that no cleanup has deleted; by default
-        ``older_than``. (templated)
-    :param evidence_older_than: the age from which the evidence of runs without objects goes; by default it stays.
-        (templated)
-    :param conn_id: by default the scheme's own connection. (templated)
-    :param storage_options: what the store wants with each request, see ``docs/connections.md``. (templated)
+    :param base_uri: the base that runs are staged below, as the stage operator takes it. (templated)
+    :param older_than: the age from which a run goes, at least an hour: a timedelta, a number of seconds, or text such
+        as ``30d``, ``12h``, ``1d12h`` or ``3600``; units are ``w d h m s``. (templated)
+    :param overdue_after: the age, in the same forms and at least an hour, from which a ``delete_always`` run goes that
+        no cleanup has deleted; None for ``older_than``. (templated)
+    :param evidence_older_than: the age, in the same forms and at least an hour, from which the evidence of runs
+        without objects goes; None to keep it. (templated)
+    :param conn_id: the Airflow connection; None for the scheme's own. (templated)
+    :param storage_options: a dict of what the store wants with each request, see ``docs/connections.md``; None for
+        nothing. (templated)
     :param dry_run: delete nothing, and report what would be deleted. True unless you say otherwise.
     :param include_retained: delete ``retain`` runs as well.
-    :param max_runs: how many runs may go at a time, the oldest first; by default any number.
+    :param max_runs: how many runs may go at a time, the oldest first; None for any number.
     :param max_objects: likewise, how many objects and records.
     :param max_bytes: likewise, how many bytes.
     :param allow_bucket_root: whether ``base_uri`` may be a whole bucket.
@@ -107,9 +106,20 @@ class StagingSweepOperator(BaseOperator):
         self.allow_bucket_root = allow_bucket_root
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Sweep; return what went, what stayed and why. Of each list the first hundred are named.
+        """Sweep; return what went, what stayed and why, as this task's XCom ``return_value``.
 
+        With ``dry_run``, the figures are what would have gone. Of each list the first hundred are named; ``totals`` and
+        ``counts`` are of all.
+
+        :param context: what Airflow gives a task.
+        :returns: a dict of what it went by (``base_uri``, ``dry_run``, ``at``, ``older_than``, ``overdue_after``,
+            ``evidence_older_than``, ``include_retained``), figures by name (``totals`` of what went, in runs, objects
+            and bytes; ``counts`` of the lists; ``kept``, by reason), lists (``swept`` and ``postponed``, a dict each
+            run; ``unclaimed``, prefixes; ``unreadable``, a dict each record; ``evidence``, a dict each run),
+            ``failures`` (what went wrong, by run id) and ``uploads_unknown`` (text or None).
+            ``docs/operators/sweep.md`` shows one.
         :raises InvalidInputError: for a base or an age that can't be right; nothing was deleted.
+        :raises MissingExtraError: if the cloud's provider isn't installed; nothing was deleted.
         :raises StorageError: if the store refuses a listing of the base or of its evidence; nothing was deleted.
         :raises SweepIncompleteError: naming the runs that failed; the others are gone.
         """

@@ -28,28 +28,26 @@ _LOGGED_DIFFERENCES = 100
 class StagingVerifyOperator(BaseOperator):
     """Compare the store with a manifest, record the outcome, and hand the manifest on to the loader.
 
-    =========== ==================================================================================
-    ``listing`` one listing: names, sizes, and ETags where the manifest has them
-    ``sha256``  the same, and every byte is read back and hashed, several objects at once, in the
-                worker; nothing is written to its disk
-    =========== ==================================================================================
+    - ``listing``: one listing; names, sizes, and ETags where the manifest has them.
+    - ``sha256``: the same, and every byte is read back and hashed, several objects at once, in the worker; nothing
+      is written to its disk.
 
     What is missing, extra or changed is named, and fails the task. A mapped stage's manifests are
     merged and compared with the whole run prefix, so a part that isn't among them is extra; inside a
     mapped task group each instance compares its own part.
 
-    .. seealso:: ``docs/operators/verify.md``
+    See ``docs/operators/verify.md``.
 
     :param manifest: the output of an ``ObjectStorageStageOperator``, or what a template makes of a
         manifest: its JSON, the pointer to a stored one, or its URI. (templated)
     :param manifest_uri: in its place, the URI of a stored manifest: where a replay starts from. (templated)
     :param mode: ``listing`` or ``sha256``.
-    :param conn_id: by default the connection that the stage used, and without a stage of this DAG the
+    :param conn_id: None for the connection that the stage used, and without a stage of this DAG the
         scheme's own. (templated)
-    :param storage_options: by default those that the stage used. (templated)
-    :param max_concurrency: objects read at the same time.
+    :param storage_options: a dict, as the stage operator takes it; None for those that the stage used. (templated)
+    :param max_concurrency: objects read at the same time, from 1.
     :param xcom_max_objects: with more objects than that, the XCom holds the manifest's header and a
-        pointer to where the manifest is stored.
+        pointer to where the manifest is stored; 0 for always.
     :raises InvalidOptionError: at DAG parse, for another ``mode``, a ``max_concurrency`` below 1, an
         ``xcom_max_objects`` below 0, or not just one of ``manifest`` and ``manifest_uri``.
     :raises StagingGraphError: at DAG parse, for the outputs of two stages.
@@ -93,11 +91,21 @@ class StagingVerifyOperator(BaseOperator):
         self.xcom_max_objects = xcom_max_objects
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Compare; return the manifest as the stage does.
+        """Compare; return the manifest as the stage does, as this task's XCom ``return_value``.
 
+        The XCom ``dpone_staged_files`` holds the address of the prefix in the store's console, if it has one.
+
+        :param context: what Airflow gives a task.
+        :returns: up to ``xcom_max_objects`` objects, what ``ObjectStorageStagingManifest.to_dict`` returns; above, the
+            same without ``objects`` and with ``manifest_uri`` and ``manifest_sha256``. The manifests of a mapped stage
+            are merged to one, which is stored as that of the whole run.
         :raises InvalidManifestError: if what was given is no manifest, or its record isn't what it was.
-        :raises ClaimError: if nobody has claimed the run, or somebody else than the stage behind ``manifest``.
-        :raises StagingVerifyError: naming what is missing, extra or changed.
+        :raises InvalidInputError: for another rendered argument that can't be.
+        :raises ClaimError: if nobody has claimed the run, or somebody else than the stage behind ``manifest``; nothing
+            was recorded.
+        :raises StagingVerifyError: naming what is missing, extra or changed; the evidence says it too.
+        :raises StagingStoppedError: if the task was killed; nothing was recorded.
+        :raises MissingExtraError: if the cloud's provider isn't installed.
         :raises StorageError: if the store refuses or fails.
         """
         from dpone_airflow.operators.progress_display import progress_for
@@ -126,7 +134,7 @@ class StagingVerifyOperator(BaseOperator):
         return self._handed_on(hook, manifest, is_merged, by)
 
     def on_kill(self) -> None:
-        """Stop reading."""
+        """Stop reading at the next bytes that come; nothing is recorded."""
         if self._stop is not None:
             self._stop.set()
 
@@ -163,13 +171,14 @@ class StagingVerifyOperator(BaseOperator):
 
     def _resolved(self, context: Context, hook: ObjectStorageHook) -> tuple[ObjectStorageStagingManifest, bool]:
         """Return the manifest, and whether it was merged from those of a run's parts."""
+        from dpone_airflow.operators.mapped_outputs import some_at_a_time
         from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
         from dpone_airflow.staging.resolve import manifests_in, resolve_manifest
         from dpone_airflow.storage.uri import ObjectStorageUri
 
         if self.manifest_uri is not None:
             return resolve_manifest(ObjectStorageUri.parse(self.manifest_uri), hook), False
-        found = [resolve_manifest(given, hook) for given in manifests_in(self.manifest)]
+        found = [resolve_manifest(given, hook) for given in manifests_in(some_at_a_time(self.manifest))]
         # Of a mapped stage just one instance may be left: its manifest is then all that there is of the run.
         is_whole_run = _is_list(self.manifest) and context["ti"].map_index < 0
         if len(found) == 1 and not is_whole_run:

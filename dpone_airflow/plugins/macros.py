@@ -32,7 +32,14 @@ __all__ = [
 def redshift_arguments(
     manifest: Any, *, conn_id: str | None = None, storage_options: Mapping[str, Any] | None = None, **arguments: Any
 ) -> dict[str, Any]:
-    """Return ``s3_bucket``, ``s3_key`` and ``copy_options``; ``write_copy_manifest`` puts there what COPY reads."""
+    """Return ``s3_bucket``, ``s3_key`` and ``copy_options``; ``write_copy_manifest`` puts there what COPY reads.
+
+    :param manifest: what ``ti.xcom_pull`` returns for a stage, or for the verify behind it.
+    :param conn_id: the connection that a pointer is read through; None for the scheme's own.
+    :param storage_options: a dict, as the stage was given it; None for none.
+    :param arguments: the other arguments of ``redshift.copy_arguments``, by name.
+    :raises DponeAirflowError: what ``redshift.copy_arguments`` raises, and ``resolve_manifest`` of a pointer.
+    """
     from dpone_airflow.staging.loaders import redshift
 
     return redshift.copy_arguments(_resolved(manifest, conn_id, storage_options), **arguments)
@@ -41,7 +48,13 @@ def redshift_arguments(
 def bigquery_source_uris(
     manifest: Any, *, conn_id: str | None = None, storage_options: Mapping[str, Any] | None = None
 ) -> list[str]:
-    """Return the ``gs://`` URI of each file."""
+    """Return the ``gs://`` URI of each file.
+
+    :param manifest: what ``ti.xcom_pull`` returns for a stage, or for the verify behind it.
+    :param conn_id: the connection that a pointer is read through; None for the scheme's own.
+    :param storage_options: a dict, as the stage was given it; None for none.
+    :raises DponeAirflowError: what ``bigquery.source_uris`` raises, and ``resolve_manifest`` of a pointer.
+    """
     from dpone_airflow.staging.loaders import bigquery
 
     return bigquery.source_uris(_resolved(manifest, conn_id, storage_options))
@@ -50,7 +63,13 @@ def bigquery_source_uris(
 def bigquery_source_objects(
     manifest: Any, *, conn_id: str | None = None, storage_options: Mapping[str, Any] | None = None
 ) -> list[str]:
-    """Return the name of each file in its bucket."""
+    """Return the name of each file in its bucket.
+
+    :param manifest: what ``ti.xcom_pull`` returns for a stage, or for the verify behind it.
+    :param conn_id: the connection that a pointer is read through; None for the scheme's own.
+    :param storage_options: a dict, as the stage was given it; None for none.
+    :raises DponeAirflowError: what ``bigquery.gcs_arguments`` raises, and ``resolve_manifest`` of a pointer.
+    """
     from dpone_airflow.staging.loaders import bigquery
 
     names: list[str] = bigquery.gcs_arguments(_resolved(manifest, conn_id, storage_options))["source_objects"]
@@ -65,7 +84,15 @@ def bigquery_job(
     storage_options: Mapping[str, Any] | None = None,
     **arguments: Any,
 ) -> dict[str, Any]:
-    """Return the configuration of one load job into ``project.dataset.table``."""
+    """Return the configuration of one load job into ``project.dataset.table``.
+
+    :param manifest: what ``ti.xcom_pull`` returns for a stage, or for the verify behind it.
+    :param table: ``project.dataset.table``.
+    :param conn_id: the connection that a pointer is read through; None for the scheme's own.
+    :param storage_options: a dict, as the stage was given it; None for none.
+    :param arguments: the other arguments of ``bigquery.load_job``, by name.
+    :raises DponeAirflowError: what ``bigquery.load_job`` raises, and ``resolve_manifest`` of a pointer.
+    """
     from dpone_airflow.staging.loaders import bigquery
 
     return bigquery.load_job(_resolved(manifest, conn_id, storage_options), table, **arguments)
@@ -74,7 +101,14 @@ def bigquery_job(
 def snowflake_files(
     manifest: Any, *, conn_id: str | None = None, storage_options: Mapping[str, Any] | None = None, **arguments: Any
 ) -> list[str]:
-    """Return the name of each file relative to the stage's location."""
+    """Return the name of each file relative to the stage's location.
+
+    :param manifest: what ``ti.xcom_pull`` returns for a stage, or for the verify behind it.
+    :param conn_id: the connection that a pointer is read through; None for the scheme's own.
+    :param storage_options: a dict, as the stage was given it; None for none.
+    :param arguments: the other arguments of ``snowflake.files``, by name.
+    :raises DponeAirflowError: what ``snowflake.files`` raises, and ``resolve_manifest`` of a pointer.
+    """
     from dpone_airflow.staging.loaders import snowflake
 
     return snowflake.files(_resolved(manifest, conn_id, storage_options), **arguments)
@@ -83,7 +117,14 @@ def snowflake_files(
 def snowflake_files_clause(
     manifest: Any, *, conn_id: str | None = None, storage_options: Mapping[str, Any] | None = None, **arguments: Any
 ) -> str:
-    """Return ``FILES = (...)`` of COPY INTO."""
+    """Return ``FILES = (...)`` of COPY INTO.
+
+    :param manifest: what ``ti.xcom_pull`` returns for a stage, or for the verify behind it.
+    :param conn_id: the connection that a pointer is read through; None for the scheme's own.
+    :param storage_options: a dict, as the stage was given it; None for none.
+    :param arguments: the other arguments of ``snowflake.files``, by name.
+    :raises DponeAirflowError: what ``snowflake.files`` raises, and ``resolve_manifest`` of a pointer.
+    """
     from dpone_airflow.staging.loaders import snowflake
 
     return snowflake.files_clause(snowflake.files(_resolved(manifest, conn_id, storage_options), **arguments))
@@ -92,7 +133,14 @@ def snowflake_files_clause(
 def databricks_file_location(
     manifest: Any, *, conn_id: str | None = None, storage_options: Mapping[str, Any] | None = None, **arguments: Any
 ) -> str:
-    """Return the run prefix as Databricks writes it."""
+    """Return the run prefix as Databricks writes it.
+
+    :param manifest: what ``ti.xcom_pull`` returns for a stage, or for the verify behind it.
+    :param conn_id: the connection that a pointer is read through; None for the scheme's own.
+    :param storage_options: a dict, as the stage was given it; None for none.
+    :param arguments: the other arguments of ``databricks.file_location``, by name.
+    :raises DponeAirflowError: what ``databricks.file_location`` raises, and ``resolve_manifest`` of a pointer.
+    """
     from dpone_airflow.staging.loaders import databricks
 
     return databricks.file_location(_resolved(manifest, conn_id, storage_options), **arguments)
@@ -101,7 +149,13 @@ def databricks_file_location(
 def databricks_files(
     manifest: Any, *, conn_id: str | None = None, storage_options: Mapping[str, Any] | None = None
 ) -> list[str]:
-    """Return the name of each file relative to ``databricks_file_location``."""
+    """Return the name of each file relative to ``databricks_file_location``.
+
+    :param manifest: what ``ti.xcom_pull`` returns for a stage, or for the verify behind it.
+    :param conn_id: the connection that a pointer is read through; None for the scheme's own.
+    :param storage_options: a dict, as the stage was given it; None for none.
+    :raises DponeAirflowError: what ``databricks.files`` raises, and ``resolve_manifest`` of a pointer.
+    """
     from dpone_airflow.staging.loaders import databricks
 
     return databricks.files(_resolved(manifest, conn_id, storage_options))
@@ -110,7 +164,14 @@ def databricks_files(
 def clickhouse_table(
     manifest: Any, *, conn_id: str | None = None, storage_options: Mapping[str, Any] | None = None, **arguments: Any
 ) -> str:
-    """Return what stands after FROM in ClickHouse."""
+    """Return what stands after FROM in ClickHouse.
+
+    :param manifest: what ``ti.xcom_pull`` returns for a stage, or for the verify behind it.
+    :param conn_id: the connection that a pointer is read through; None for the scheme's own.
+    :param storage_options: a dict, as the stage was given it; None for none.
+    :param arguments: the other arguments of ``clickhouse.table``, by name.
+    :raises DponeAirflowError: what ``clickhouse.table`` raises, and ``resolve_manifest`` of a pointer.
+    """
     from dpone_airflow.staging.loaders import clickhouse
 
     return clickhouse.table(_resolved(manifest, conn_id, storage_options), **arguments)
@@ -119,7 +180,14 @@ def clickhouse_table(
 def duckdb_source(
     manifest: Any, *, conn_id: str | None = None, storage_options: Mapping[str, Any] | None = None, **arguments: Any
 ) -> str:
-    """Return what stands after FROM in DuckDB."""
+    """Return what stands after FROM in DuckDB.
+
+    :param manifest: what ``ti.xcom_pull`` returns for a stage, or for the verify behind it.
+    :param conn_id: the connection that a pointer is read through; None for the scheme's own.
+    :param storage_options: a dict, as the stage was given it; None for none.
+    :param arguments: the other arguments of ``duckdb.source``, by name.
+    :raises DponeAirflowError: what ``duckdb.source`` raises, and ``resolve_manifest`` of a pointer.
+    """
     from dpone_airflow.staging.loaders import duckdb
 
     return duckdb.source(_resolved(manifest, conn_id, storage_options), **arguments)

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from dpone_airflow.staging.plan import ObjectStorageStagingPlan
     from dpone_airflow.staging.policy import CleanupPolicy
     from dpone_airflow.staging.resolve import manifest_uri_of, resolve_manifest
+    from dpone_airflow.staging.schemas import manifest_schema
     from dpone_airflow.staging.service import ObjectStorageStagingService, StagedRun
+    from dpone_airflow.staging.sweep import sweep_base
+    from dpone_airflow.staging.sweep_report import SweepReport
     from dpone_airflow.staging.verify import VerifyReport
 
 __all__ = [
@@ -27,9 +30,12 @@ __all__ = [
     "ObjectStorageStagingService",
     "StagedRun",
     "StagingWriter",
+    "SweepReport",
     "VerifyReport",
+    "manifest_schema",
     "manifest_uri_of",
     "resolve_manifest",
+    "sweep_base",
 ]
 
 _MODULES = {
@@ -41,9 +47,12 @@ _MODULES = {
     "ObjectStorageStagingService": "service",
     "StagedRun": "service",
     "StagingWriter": "evidence",
+    "SweepReport": "sweep_report",
     "VerifyReport": "verify",
+    "manifest_schema": "schemas",
     "manifest_uri_of": "resolve",
     "resolve_manifest": "resolve",
+    "sweep_base": "sweep",
 }
 
 

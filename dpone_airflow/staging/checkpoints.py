@@ -113,7 +113,7 @@ class Checkpoints:
     def check(self) -> None:
         """Return while checkpoints can be written and nobody else has begun there, as far as was seen.
 
-        :raises: what ``add`` raises.
+        :raises StorageError: as ``add`` does, and so do ``OSError`` and ``OvertakenError``.
         """
         if self._failure is not None:
             raise self._failure

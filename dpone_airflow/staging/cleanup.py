@@ -18,11 +18,12 @@ class CleanupReport:
     """What a cleanup did, or with ``dry_run`` would do.
 
     :param cleanup_policy: the policy it followed.
-    :param prefix: the prefix it was for, with its trailing slash.
+    :param prefix: the prefix it was for, as text, with its trailing slash.
     :param deleted_objects: how many objects are gone.
-    :param deleted_bytes: their size.
-    :param hidden_objects: how many the bucket hides behind a delete marker and keeps as older versions.
-    :param hidden_bytes: their size.
+    :param deleted_bytes: their size in bytes.
+    :param hidden_objects: how many the bucket hides behind a delete marker and keeps as older versions, which are
+        billed on. https://docs.aws.amazon.com/AmazonS3/latest/userguide/DeleteMarker.html
+    :param hidden_bytes: their size in bytes.
     :param dry_run: True if nothing was deleted and the figures are what would have been.
     :param objects: those that are gone, or would be; not in ``to_dict``.
     """
@@ -37,7 +38,7 @@ class CleanupReport:
     objects: Sequence[ObjectStorageObject] = field(default=(), repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON."""
+        """Return plain JSON: all fields but ``objects``, by name."""
         return {
             "cleanup_policy": str(self.cleanup_policy),
             "prefix": self.prefix,

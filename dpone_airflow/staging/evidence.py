@@ -1,6 +1,6 @@
 """What is written under ``<base>/_manifests/<run_id>/`` and who a run prefix belongs to.
 
-::
+The records:
 
     _run.json                       the claim of the whole run prefix, made before its first byte
     _run/staged-<nonce>-00001.json  what was staged while the stage went on, every few seconds
@@ -54,11 +54,13 @@ _WHOLE_RUN = "_run"
 class StagingWriter:
     """Who stages. A retry is the same writer; another task, DAG run or deployment is another.
 
-    :param deployment: names the Airflow, where several share a bucket.
+    It stands in the claim of each prefix, and two are the same when all five agree.
+
+    :param deployment: names the Airflow, where several share a bucket; empty for one that has its own.
     :param dag_id: the DAG, or whatever a program calls its job.
-    :param dag_run_id: the DAG run.
+    :param dag_run_id: the DAG run; empty for a program without any.
     :param task_id: the task, or the program.
-    :param map_index: the mapped instance; -1 when there is none.
+    :param map_index: the mapped instance, from 0; -1 when there is none.
     """
 
     deployment: str = ""
@@ -69,7 +71,10 @@ class StagingWriter:
 
     @classmethod
     def new(cls) -> StagingWriter:
-        """Return a writer that nobody else is, for use without Airflow; a retry must be given the same one."""
+        """Return a writer that nobody else is, for use without Airflow; a retry must be given the same one.
+
+        It has this host's name for its deployment, the program's for its DAG, and a random ``task_id``.
+        """
         return cls(deployment=socket.gethostname(), dag_id=Path(sys.argv[0]).name, task_id=uuid4().hex)
 
     @property
@@ -263,7 +268,7 @@ class StagingEvidence:
         """Return the records of what was staged: checkpoints and then the final manifest, as far as there are any.
 
         That they exist is learnt by listing: where listing isn't allowed, S3 answers a read of what
-        isn't there with a 403.
+        isn't there with a 403. https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
         """
         listed = [item.uri for item in self._client.list_objects(self.folder)]
         checkpoints = [uri for uri in listed if uri.key.rpartition("/")[2].startswith(_CHECKPOINT)]

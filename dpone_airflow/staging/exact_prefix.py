@@ -94,9 +94,8 @@ def remove_vanished_parts(
 ) -> None:
     """Remove what lies below the run prefix and in none of the parts that the run has now.
 
-    A mapped stage that is cleared and has fewer inputs than before leaves such parts behind.
-
-    :raises: what ``remove_strays`` raises.
+    A mapped stage that is cleared and has fewer inputs than before leaves such parts behind. It raises what
+    ``remove_strays`` raises.
     """
     run = run_prefix(plan.base_uri, plan.run_id)
     listed = list(client.list_objects(run))

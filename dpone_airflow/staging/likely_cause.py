@@ -23,6 +23,8 @@ RUNBOOK = "docs/runbook.md#"
 _REFUSED = f"{RUNBOOK}the-store-refuses-the-credentials"
 _NO_CONNECTION = f"{RUNBOOK}the-connection-cant-be-made"
 _NO_ANSWER = f"{RUNBOOK}the-store-doesnt-answer"
+# That Azure allows a clock 15 minutes:
+# https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key#specifying-the-date-header
 _BY_CODE = {
     "InvalidAccessKeyId": "There is no such access key: it is misspelt, was deleted, or is of another store.",
     "SignatureDoesNotMatch": "The secret key doesn't belong to the access key: it is misspelt, or was rotated.",
@@ -73,10 +75,12 @@ def cause_and_action(error: Exception) -> tuple[str, str]:
 
 
 def is_final(error: Exception) -> bool:
-    """Return whether every other request would end in the same way: no credentials, no bucket, no store."""
+    """Return whether every other request would end in the same way: no credentials, no bucket, no store, no folder."""
     if isinstance(error, StorageAccessDeniedError):
         return error.code in _BY_CODE or error.code in _CLOCK_CODES or error.status == 401
     if isinstance(error, BucketNotFoundError):
+        return True
+    if isinstance(error, StorageError) and error.code == "NotADirectoryError":
         return True
     return isinstance(error, StorageError) and error.status is None and _no_answer(error)
 

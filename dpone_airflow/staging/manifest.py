@@ -22,12 +22,13 @@ _OF_THE_RUN = ("base_uri", "run_id", "dataset", "table", "file_format", "compres
 class ObjectStorageStagingObject:
     """One staged file.
 
-    :param uri: where it lies.
+    :param uri: where it lies, as text.
     :param file_name: its POSIX path below the run prefix (and part).
-    :param size_bytes: its length.
-    :param sha256: digest of its content, in hex.
-    :param content_type: MIME type, when one was guessed or given.
-    :param etag: the store's version mark of just this content, without quotes; on GCS the generation.
+    :param size_bytes: its length in bytes.
+    :param sha256: digest of its content, 64 digits of lower-case hex.
+    :param content_type: MIME type, when one was guessed or given; else None.
+    :param etag: the store's version mark of just this content, without quotes; on GCS the generation, a number as
+        text; None if it is unknown. https://cloud.google.com/storage/docs/metadata#generation-number
     """
 
     uri: str
@@ -38,7 +39,7 @@ class ObjectStorageStagingObject:
     etag: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON; what is unknown is left out."""
+        """Return plain JSON: the fields by name; what is unknown is left out."""
         fields: dict[str, Any] = {
             "uri": self.uri,
             "file_name": self.file_name,
@@ -52,6 +53,8 @@ class ObjectStorageStagingObject:
     def from_dict(cls, data: Mapping[str, Any], *, where: str = "object") -> ObjectStorageStagingObject:
         """Read what ``to_dict`` wrote.
 
+        :param data: ``uri``, ``file_name`` and ``sha256`` (texts) and ``size_bytes`` (a whole number from 0), and it
+            may have ``content_type`` and ``etag`` (texts).
         :param where: what messages call this object, e.g. ``objects[3]``.
         :raises InvalidManifestError: naming the key that is missing, unknown or wrong.
         """
@@ -65,7 +68,7 @@ class ObjectStorageStagingObject:
             etag=fields.optional_text("etag"),
         )
         fields.refuse_unknown()
-        if not _SHA256.fullmatch(found.sha256):
+        if not is_sha256(found.sha256):
             raise InvalidManifestError(f"{where}.sha256 is {found.sha256!r}: it takes 64 digits of lower-case hex.")
         return found
 
@@ -74,6 +77,19 @@ class ObjectStorageStagingObject:
 class ObjectStorageStagingManifest:
     """Everything that one stage call put into a store, in the order of its files.
 
+    :param provider: which store the URIs name.
+    :param base_uri: the plan's, without a trailing slash.
+    :param run_id: the plan's.
+    :param dataset: the plan's.
+    :param table: the plan's.
+    :param file_format: the plan's.
+    :param compression: the plan's.
+    :param cleanup_policy: the plan's.
+    :param object_count: how many ``objects`` there are.
+    :param total_size_bytes: the sum of their sizes in bytes.
+    :param objects: one entry a file.
+    :param part: the plan's; None for the whole run.
+    :param schema_version: of the JSON form, from 1; only ``from_dict`` looks whether it is one that this version knows.
     :raises InvalidManifestError: if counts don't add up, two objects share a URI, or an object
         isn't at ``<base_uri>/<run_id>/[<part>/]<file_name>``.
     """
@@ -123,7 +139,12 @@ class ObjectStorageStagingManifest:
     def of(
         cls, plan: ObjectStorageStagingPlan, objects: Iterable[ObjectStorageStagingObject]
     ) -> ObjectStorageStagingManifest:
-        """Return the manifest of a plan whose files are staged."""
+        """Return the manifest of a plan whose files are staged.
+
+        :param plan: where they went and what they are.
+        :param objects: one entry a file, in the order that the manifest shall have.
+        :raises InvalidManifestError: if one isn't at its place below the plan's prefix, or is there twice.
+        """
         staged = tuple(objects)
         return cls(
             provider=plan.provider,
@@ -147,6 +168,8 @@ class ObjectStorageStagingManifest:
         A file of a part is then called ``map-00003/<its name>``: the name below the run prefix. A
         manifest of a whole run is returned as it is.
 
+        :param manifests: one a part, in any order; or just one of a whole run.
+        :returns: a manifest without a part, its objects in the order of the parts' names.
         :raises InvalidManifestError: if there is none, if they are of several runs or don't agree on what
             was staged, if a part is there twice, or if one covers the whole run already.
         """
@@ -190,11 +213,14 @@ class ObjectStorageStagingManifest:
 
     @property
     def prefix(self) -> ObjectStorageUri:
-        """The place that the objects lie below: the run prefix, or the part's in it."""
+        """The place that the objects lie below: the run prefix, or the part's in it; without a trailing slash."""
         return run_prefix(self.base_uri, self.run_id, self.part)
 
     def to_dict(self, *, objects: bool = True) -> dict[str, Any]:
         """Return plain JSON with the keys in the contract's order; what is unknown is left out.
+
+        Texts, but for ``object_count`` and ``total_size_bytes`` (numbers) and ``objects`` (a list of what
+        ``ObjectStorageStagingObject.to_dict`` returns). ``schema_version`` is there only above 1.
 
         :param objects: False for an empty list in their place.
         """
@@ -221,6 +247,8 @@ class ObjectStorageStagingManifest:
     def from_dict(cls, data: Mapping[str, Any]) -> ObjectStorageStagingManifest:
         """Read what ``to_dict`` wrote.
 
+        :param data: a JSON object with the contract's keys and no others; ``part`` and ``schema_version`` may be
+            missing.
         :raises InvalidManifestError: naming the key that is missing, unknown or wrong.
         """
         fields = _Fields(data, "")
@@ -332,6 +360,11 @@ class _Fields:
 def is_count(value: object) -> TypeGuard[int]:
     """Return whether a value is a number of files or bytes, as a record or a manifest may have it."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def is_sha256(text: str) -> bool:
+    """Return whether a text is a digest as a record or a manifest may have it."""
+    return _SHA256.fullmatch(text) is not None
 
 
 def _brief(value: Any) -> str:

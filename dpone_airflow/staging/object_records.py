@@ -1,6 +1,6 @@
 """Records with an entry for every staged object: JSON with one object a line, never whole in memory.
 
-::
+As a file:
 
     {"version": 1, "at": "...", "kind": "manifest", ..., "manifest": {..., "objects": [
     {"uri": "...", "file_name": "...", "size_bytes": 123, "sha256": "...", "etag": "..."},
@@ -101,7 +101,8 @@ def _objects(path: Path, storage_options: Mapping[str, Any]) -> Iterator[dict[st
 def objects_of(path: Path) -> Iterator[dict[str, Any]]:
     """Yield every object of a record that was downloaded, whatever it was staged with.
 
-    :raises ValueError, KeyError, TypeError, RecursionError: where it isn't as ``write_record`` writes it.
+    :raises ValueError: where it isn't as ``write_record`` writes it; or ``KeyError``, ``TypeError``,
+        ``RecursionError``.
     """
     with path.open(encoding="utf-8", newline="\n") as file:
         file.readline()

@@ -18,16 +18,19 @@ EVIDENCE_FOLDER = "_manifests"
 class ObjectStorageStagingPlan:
     """Where a set of files goes and what it is.
 
-    :param base_uri: ``s3://bucket/prefix`` and its like; a trailing slash is dropped.
-    :param run_id: one safe path segment; the objects go to ``<base_uri>/<run_id>/``.
-    :param dataset: what the files belong to, for the loader and for people.
-    :param table: the table that they will be loaded into.
-    :param file_format: ``csv``, ``tsv``, ``parquet``, ...
-    :param compression: ``none``, ``gzip``, ``zstd``, ...
-    :param cleanup_policy: ``retain``, ``delete_on_success`` or ``delete_always``.
-    :param part: one safe path segment below the run prefix, when several writers share a run.
+    :param base_uri: ``s3://bucket/prefix``, ``gs://bucket/prefix``, ``az://container/prefix`` or
+        ``azure://account/container/prefix``; a trailing slash is dropped.
+    :param run_id: one safe path segment, 1 to 200 characters of ``A-Z a-z 0-9 . _ = -``; the objects go to
+        ``<base_uri>/<run_id>/``. ``staging.run_id.safe_run_id`` makes one of any text.
+    :param dataset: what the files belong to, for the loader and for people; any text that isn't blank.
+    :param table: the table that they will be loaded into; any text that isn't blank.
+    :param file_format: ``csv``, ``tsv``, ``parquet``, ...; any text that isn't blank. Nothing is converted.
+    :param compression: ``none``, ``gzip``, ``zstd``, ...; any text that isn't blank. Nothing is compressed.
+    :param cleanup_policy: a ``CleanupPolicy`` or its name: ``retain``, ``delete_on_success`` or ``delete_always``.
+    :param part: when several writers share a run, one safe path segment below the run prefix, 1 to 100 characters of
+        ``A-Z a-z 0-9 _ = -``; None for the whole run.
     :raises InvalidUriError: for a ``base_uri`` that isn't one.
-    :raises InvalidPlanError: for anything else that can't be used.
+    :raises InvalidPlanError: for anything else that can't be used, and a ``base_uri`` among evidence.
     """
 
     base_uri: str
@@ -57,19 +60,20 @@ class ObjectStorageStagingPlan:
 
     @property
     def prefix(self) -> ObjectStorageUri:
-        """The place that this plan's objects go below: the run prefix, or the part's in it."""
+        """What this plan's objects go below: the run prefix, or the part's in it; without a trailing slash."""
         return run_prefix(self.base_uri, self.run_id, self.part)
 
     def uri_of(self, file_name: str) -> ObjectStorageUri:
         """Return where a file of that name goes.
 
+        :param file_name: its POSIX path below the run prefix (and part).
         :raises InvalidUriError: if the name makes no safe key.
         :raises InvalidPlanError: if it looks like evidence, which a cleanup would leave alone.
         """
         return checked_child(self.prefix, file_name)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON; ``part`` is left out when there is none."""
+        """Return plain JSON: the arguments as texts, by name; ``part`` is left out when there is none."""
         fields: dict[str, Any] = {
             "base_uri": self.base_uri,
             "run_id": self.run_id,

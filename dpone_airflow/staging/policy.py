@@ -8,7 +8,11 @@ from dpone_airflow.storage.errors import InvalidPlanError
 
 
 class CleanupPolicy(StrEnum):
-    """What becomes of the staged objects."""
+    """What becomes of the staged objects: ``retain``, ``delete_on_success`` or ``delete_always``; each is a text.
+
+    ``retain`` keeps them, ``delete_on_success`` deletes them after a successful load, ``delete_always`` whatever
+    happened. When a cleanup runs is the operator's, what it deletes the core's.
+    """
 
     RETAIN = "retain"
     DELETE_ON_SUCCESS = "delete_on_success"
@@ -18,6 +22,7 @@ class CleanupPolicy(StrEnum):
     def of(cls, value: str) -> CleanupPolicy:
         """Return the policy of that name.
 
+        :param value: its name, or the policy itself.
         :raises InvalidPlanError: for an unknown one.
         """
         try:

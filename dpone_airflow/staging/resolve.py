@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any, Protocol
 
 from dpone_airflow.staging.evidence import EVIDENCE_VERSION, evidence_folder
-from dpone_airflow.staging.manifest import ObjectStorageStagingManifest, is_count
+from dpone_airflow.staging.manifest import ObjectStorageStagingManifest, is_count, is_sha256
 from dpone_airflow.staging.plan import EVIDENCE_FOLDER
 from dpone_airflow.storage.client import ObjectStorageClient
 from dpone_airflow.storage.errors import InvalidManifestError
@@ -94,6 +94,10 @@ class ManifestPointer:
         uri, digest = (fields.pop(name, None) for name in (_URI, _SHA256))
         if not isinstance(uri, str) or not isinstance(digest, str):
             raise InvalidManifestError(f"A pointer to a manifest has {_URI} and {_SHA256}, both texts.")
+        if not is_sha256(digest):
+            raise InvalidManifestError(f"{_SHA256} is {digest[:80]!r}: it takes 64 digits of lower-case hex.")
+        if "objects" in fields:
+            raise InvalidManifestError(f"A manifest has objects or {_URI}, and this one has both.")
         count, size = (fields.get(name) for name in ("object_count", "total_size_bytes"))
         header = ObjectStorageStagingManifest.from_dict(
             fields | {"object_count": 0, "total_size_bytes": 0, "objects": []}
@@ -110,17 +114,26 @@ class ManifestPointer:
 
 
 def manifest_uri_of(manifest: ObjectStorageStagingManifest) -> ObjectStorageUri:
-    """Return where a manifest is recorded; for one that was merged, where that of a whole run would be."""
+    """Return where a manifest is recorded; for one that was merged, where that of a whole run would be.
+
+    :param manifest: nothing is read: it needn't be recorded.
+    :returns: ``<base_uri>/_manifests/<run_id>/_run/manifest.json``, or with the part's name for ``_run``.
+    """
     return evidence_folder(manifest.base_uri, manifest.run_id, manifest.part).child(_NAME)
 
 
 def resolve_manifest(value: Any, hook: GivesClients) -> ObjectStorageStagingManifest:
     """Return the manifest that ``value`` stands for.
 
-    :param value: a manifest, its dict, the pointer that an XCom holds past ``xcom_max_objects``, any
-        of them as JSON text, the URI of a stored manifest, or the manifests of a run's parts, which are merged.
-    :param hook: what stored manifests are read through, an ``ObjectStorageHook``.
-    :raises InvalidManifestError: if it is none, or a stored one isn't what it was when it was written.
+    :param value: a manifest, its dict, the pointer that an XCom holds past ``xcom_max_objects`` (a dict without
+        ``objects`` and with ``manifest_uri`` and ``manifest_sha256``), any of them as JSON text, the URI of a stored
+        manifest (text or ``ObjectStorageUri``), or a list of any of these for a run's parts, which are merged.
+    :param hook: what stored manifests are read through: an ``ObjectStorageHook``, or anything that has
+        ``get_client(base_uri)``.
+    :raises InvalidManifestError: if it is none, if parts don't belong together, or if a stored one isn't what it was
+        when it was written.
+    :raises InvalidUriError: for a URI that isn't one of the four forms.
+    :raises ObjectNotFoundError: if there is no stored one.
     :raises StorageError: if a stored one can't be read.
     """
     found = [_whole(given, hook) for given in manifests_in(value)]

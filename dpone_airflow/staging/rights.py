@@ -27,6 +27,8 @@ def check_may_delete(client: ObjectStorageClient, plan: ObjectStorageStagingPlan
 
     Stores that know who may delete look at that first. GCS and Azure answer 404 to who may and 403
     to who may not. S3 answers 204; a bucket that keeps versions then has one delete marker more.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/DeleteMarker.html
 
     :raises StorageAccessDeniedError: naming the right that is missing.
     :raises DeleteIncompleteError: if the store refuses it for another reason.

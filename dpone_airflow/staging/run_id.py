@@ -18,6 +18,11 @@ _PART = re.compile(r"[A-Za-z0-9=-][A-Za-z0-9_=-]*", re.ASCII)
 def check_run_id(run_id: str) -> str:
     """Return ``run_id`` if it may be the name of a run prefix.
 
+    Why so narrow:
+    https://docs.aws.amazon.com/athena/latest/ug/other-notable-limitations.html (hidden names)
+    https://hadoop.apache.org/docs/stable/hadoop-project-dist/hadoop-common/filesystem/model.html (colons)
+    https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata (dots)
+
     :raises InvalidPlanError: if it is empty, ``.`` or ``..``, starts with ``_`` or ``.`` (Spark and
         Athena skip such names), ends with ``.``, is over 200 bytes, or has a character outside
         ``A-Z a-z 0-9 . _ = -`` (``:`` and ``+`` break Hadoop readers, ``/`` opens another prefix).

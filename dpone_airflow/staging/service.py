@@ -46,7 +46,7 @@ class StagedRun:
     :param record: where the manifest is recorded; its ``sha256`` is that of the record's bytes.
     :param sent: how many files were sent.
     :param kept: how many an earlier try had sent, and were kept.
-    :param began_at: when the call began, in UTC.
+    :param began_at: when the call began, in UTC by this host's clock.
     :param seconds: how long it took.
     """
 
@@ -75,10 +75,10 @@ class StageOptions(TypedDict, total=False):
 class ObjectStorageStagingService:
     """The contract: files in, a manifest out, and a cleanup that reaches just what was staged.
 
-    :param client: the store.
+    :param client: the store, e.g. what ``ObjectStorageHook(conn_id).get_client(base_uri)`` returns.
     :param writer: who stages; a retry must be the same one, and ``cleanup`` then refuses the runs of
-        others. By default a writer that nobody else is, and a cleanup that takes any manifest.
-    :param by: what the evidence says of who is at work; by default the writer, this host and the versions.
+        others. None for a writer that nobody else is, and a cleanup that takes any manifest.
+    :param by: what the evidence says of who is at work, plain JSON; None for the writer, this host and the versions.
     """
 
     def __init__(
@@ -102,6 +102,10 @@ class ObjectStorageStagingService:
         """Upload ``files`` below the plan's prefix, prove that they are there and return the recorded manifest.
 
         Takes and raises what ``stage`` does.
+
+        :param plan: where the files go and what they are.
+        :param files: as for ``stage``.
+        :param options: the other arguments of ``stage``, by name.
         """
         return self.stage(plan, files, **options).manifest
 
@@ -122,26 +126,40 @@ class ObjectStorageStagingService:
     ) -> StagedRun:
         """Upload ``files`` below the plan's prefix, prove that they are there and record the manifest.
 
-        :param files: a path, a glob, a directory, or a list of them, see ``find_sources``; or an
-            iterator of them, which is asked for the next one while those before are sent.
-        :param content_type: for all files; by default each one's is guessed from its name.
+        Whatever it raises, what was sent until then stays and is recorded, and a later call with the same plan and
+        writer goes on from there. Local files are all found, and their names checked, before the prefix is claimed.
+
+        :param plan: where the files go and what they are.
+        :param files: a path, a glob, a directory, a ``RemoteFile``, or a list of them, see ``sources.find_sources``;
+            or an iterator of them, which is asked for the next one while those before are sent.
+        :param content_type: MIME type of all files, e.g. ``text/csv``; None to guess each one's from its name.
         :param if_exists: what an earlier try of this writer has staged is kept where it is still
             the same (``resume``), sent again (``replace``), or an error (``fail``).
         :param exact_prefix: other objects below the prefix are deleted (``enforce``), an error
             (``check``), or left alone (``off``).
-        :param live_parts: the parts that the run has now, if this call is to remove all others.
+        :param live_parts: the names of the parts that the run has now, if this call is to remove all others; None to
+            look at none.
         :param delete_local: whether a file is removed from the local disk once it is staged.
-        :param backlog: how far an iterator may be ahead of its uploads; by default 32 files and 1 GiB.
-        :param cleans_up: whether a cleanup will delete with this client's credentials, by default as the
+        :param backlog: how far an iterator may be ahead of its uploads; None for 32 files and 1 GiB.
+        :param cleans_up: whether a cleanup will delete with this client's credentials, None for as the
             policy says; the right is then asked for before the first file is sent, as it is with
             ``exact_prefix="enforce"``.
-        :param stop: once it is set, the stage ends as soon as it can.
-        :param progress: what tells how far it is; by default a log line every few seconds.
-        :raises SourceFileError: for files that are missing, no files, changing, or of one name.
-        :raises ClaimError: if the prefix is somebody else's.
+        :param stop: once it is set, the stage ends as soon as it can; None if nobody will.
+        :param progress: makes what tells how far it is, of a text, the number of files and that of bytes; by default
+            a log line every five seconds.
+        :returns: the manifest, where it is recorded, how many files were sent and kept, and how long it took.
+        :raises InvalidInputError: for an option, a content type or a file's name that can't be; nothing was sent, or
+            of an iterator's files none that came after.
+        :raises SourceFileError: for files that are missing, no files, changing, of one name, or that
+            ``delete_local`` can't remove.
+        :raises AlreadyStagedError: with ``if_exists="fail"``, if there is something; nothing was sent.
+        :raises ClaimError: if the prefix is somebody else's, or holds what nobody has claimed.
         :raises OvertakenError: if a later try of this writer, or a deletion, has begun there meanwhile.
         :raises StagingStoppedError: if ``stop`` was set before all files were there.
         :raises StorageAccessDeniedError: naming the right that is missing.
+        :raises PrefixMismatchError: if an object isn't there as it was sent, or with ``exact_prefix="check"`` others
+            are; no manifest was recorded.
+        :raises DeleteIncompleteError: if what doesn't belong there can't be deleted.
         :raises StorageError: if the store refuses or fails.
         """
         began_at, began = datetime.now(UTC), time.monotonic()
@@ -220,7 +238,19 @@ class ObjectStorageStagingService:
         stop: threading.Event | None = None,
         progress: ProgressFactory = Progress,
     ) -> VerifyReport:
-        """Compare the store with a manifest and record the outcome; takes and raises what ``verify_staged`` does."""
+        """Compare the store with a manifest, record the outcome, and refuse any difference.
+
+        :param manifest: of a run or a part of it; one of a whole run is compared with the whole run prefix.
+        :param mode: ``listing`` compares names, sizes and, where the manifest has them, ETags with one listing;
+            ``sha256`` reads and hashes every byte as well.
+        :param stop: once it is set, the verify ends as soon as it can; None if nobody will.
+        :param progress: makes what tells how much is read; by default a log line every five seconds.
+        :returns: what was compared; ``missing``, ``extra`` and ``changed`` are empty.
+        :raises InvalidOptionError: for another mode.
+        :raises StagingVerifyError: naming what is missing, extra or changed; the evidence says it too.
+        :raises StagingStoppedError: if ``stop`` was set before everything was read; nothing was recorded.
+        :raises StorageError: if the store refuses or fails, also when the outcome can't be recorded.
+        """
         return verify_staged(self._client, manifest, mode, by=self._by, stop=stop, progress=progress)
 
     def cleanup(
@@ -230,12 +260,17 @@ class ObjectStorageStagingService:
 
         What a bucket that keeps versions only hides isn't counted: ``cleanup.clean_up_run`` reports it.
 
-        :param limits: how much may go at once.
+        :param manifest: of a run or a part of it. With the policy ``retain`` nothing is looked up, and 0 returned.
+        :param limits: how many objects and bytes may go at once; by default any number.
         :param dry_run: only look: return how many would be deleted.
         :raises DeletionLimitError: if there is more than ``limits`` allow; nothing was deleted.
-        :raises ClaimNotFoundError: if nobody claimed the prefix.
-        :raises ClaimedByAnotherWriterError: if this service was given a writer, and another one staged it.
-        :raises DeleteIncompleteError: naming what could not be deleted.
+        :raises ClaimNotFoundError: if nobody claimed the prefix; nothing was deleted.
+        :raises ClaimedByAnotherWriterError: if this service was given a writer, and another one staged it; nothing was
+            deleted.
+        :raises UnclaimedPrefixError: if runs of another base lie in the prefix; nothing was deleted.
+        :raises OvertakenError: if a stage has begun there meanwhile. What was found is deleted.
+        :raises DeleteIncompleteError: naming what could not be deleted; all else is gone.
+        :raises StorageError: if the store refuses or fails.
         """
         report = clean_up_run(
             self._client,

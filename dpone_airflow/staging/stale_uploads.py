@@ -1,4 +1,7 @@
-"""What a killed try left of its uploads in parts: billed by S3, and in no listing of objects."""
+"""What a killed try left of its uploads in parts: billed by S3, and in no listing of objects.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
+"""
 
 from __future__ import annotations
 

@@ -51,19 +51,23 @@ def sweep_base(
     Ages are those that the store tells of objects and records; a run is as old as the newest of them. A run that
     fails doesn't stop the others: see ``SweepReport.failures`` and ``SweepReport.check``.
 
+    :param client: the store.
+    :param base_uri: the base that runs are staged below, e.g. ``s3://bucket/prefix``.
     :param older_than: the age from which a run is due, at least an hour.
     :param overdue_after: the age from which a ``delete_always`` run that no cleanup has deleted is due; by default
         ``older_than``.
-    :param dry_run: delete nothing; the report says what would go.
+    :param dry_run: delete nothing; the report says what would go. True unless you say otherwise.
     :param include_retained: delete ``retain`` runs as well.
     :param evidence_older_than: the age from which the evidence of runs without objects is deleted; None for never.
-    :param max_runs: how many runs may go in all; what would be more is left, the oldest go first.
+    :param max_runs: how many runs may go in all; what would be more is left, the oldest go first. None for any
+        number.
     :param max_objects: likewise, how many objects and records.
     :param max_bytes: likewise, how many bytes.
     :param allow_bucket_root: whether the base may be a whole bucket.
-    :param by: who sweeps, for the evidence; see ``actor.described``.
-    :param now: what ages count to; by default this host's clock.
-    :param stop: once it is set, no further run is begun.
+    :param by: who sweeps, for the evidence, plain JSON; see ``actor.described``.
+    :param now: what ages count to, a time with its zone; None for this host's clock.
+    :param stop: once it is set, no further run is begun; None if nobody will.
+    :returns: what went, what stayed and why.
     :raises InvalidUriError: if ``base_uri`` isn't one of the four forms.
     :raises InvalidPlanError: if it lies among evidence.
     :raises InvalidOptionError: for a whole bucket, an age below an hour, or a ceiling that isn't a number from 0.

@@ -97,7 +97,7 @@ class SweptEvidence:
 class SweepReport:
     """What a sweep of a base did, or with ``dry_run`` would do.
 
-    :param base_uri: the base.
+    :param base_uri: the base, as text, without a trailing slash.
     :param dry_run: True if nothing was deleted and all figures are what would have been.
     :param rules: what it went by.
     :param runs: how many claimed runs it looked at.
@@ -130,7 +130,11 @@ class SweepReport:
     failures: dict[str, str] = field(default_factory=dict)
 
     def totals(self) -> dict[str, Any]:
-        """Return what the swept runs add up to; hidden objects and bytes are counted among the others, too."""
+        """Return what the swept runs add up to; hidden objects and bytes are counted among the others, too.
+
+        :returns: the numbers ``runs``, ``objects``, ``bytes``, ``hidden_objects`` and ``hidden_bytes``; and ``oldest``
+            and ``newest``, when the first and the last of the objects were written, ISO 8601 texts in UTC, or None.
+        """
         hidden = [run for run in self.swept if run.hidden]
         oldest = min((run.oldest for run in self.swept), default=None)
         newest = max((run.newest for run in self.swept), default=None)
@@ -164,7 +168,8 @@ class SweepReport:
     def to_dict(self, named: int | None = None) -> dict[str, Any]:
         """Return plain JSON; times are in UTC.
 
-        :param named: how much of each list there is at most; ``counts`` and ``totals`` are of the whole.
+        :param named: how many entries of each list there are at most, None for all; ``counts`` and ``totals`` are of
+            the whole.
         """
         return {
             "base_uri": self.base_uri,

@@ -29,11 +29,11 @@ class VerifyReport:
     """What a verify compared, and what is different.
 
     :param mode: ``listing`` or ``sha256``.
-    :param prefix: the prefix that was listed, with its trailing slash.
+    :param prefix: the prefix that was listed, as text, with its trailing slash.
     :param object_count: how many objects the manifest has.
-    :param total_size_bytes: their size.
-    :param read_bytes: how many bytes were read back and hashed.
-    :param missing: the URIs of objects that aren't there.
+    :param total_size_bytes: their size in bytes, as the manifest says.
+    :param read_bytes: how many bytes were read back and hashed; 0 with ``listing``.
+    :param missing: the URIs of objects that aren't there, as texts.
     :param extra: the URIs of objects that the manifest doesn't name.
     :param changed: the URI of each object that is another one now, with what is different.
     """
@@ -53,7 +53,7 @@ class VerifyReport:
         return not (self.missing or self.extra or self.changed)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON."""
+        """Return plain JSON: the fields by name, and ``outcome``: ``verified`` or ``different``."""
         return {
             "outcome": "verified" if self.agrees else "different",
             "mode": str(self.mode),
@@ -120,7 +120,7 @@ def compare_staged(
 ) -> VerifyReport:
     """Return how the store differs from ``manifest``; nothing is recorded and no difference is an error.
 
-    :raises: what ``verify_staged`` raises besides.
+    Takes what ``verify_staged`` takes but ``by``, and raises what it raises besides.
     """
     check_choice("mode", mode)
     prefix = manifest.prefix

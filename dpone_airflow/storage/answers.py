@@ -1,4 +1,10 @@
-"""A store's refusal becomes one of our errors: the same words for every SDK and for obstore."""
+"""A store's refusal becomes one of our errors: the same words for every SDK and for obstore.
+
+The codes are those of the stores' own lists:
+https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+https://cloud.google.com/storage/docs/json_api/v1/status-codes
+https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes
+"""
 
 from __future__ import annotations
 
@@ -106,6 +112,7 @@ _ADVICE: dict[type[StorageError], str] = {
     StorageError: "If the store is up and reachable from this host, run it again.",
 }
 _ADVICE_BY_CODE = {
+    "NotADirectoryError": "A file lies where the emulator needs a folder: write another root_dir or URI.",
     OTHER_CHECKSUM: "The bytes changed on their way, or in the store; run it again.",
     NO_SUCH_UPLOAD: (
         "Somebody has aborted this upload in parts: another try of the same stage, a cleanup, a sweep or a lifecycle "

@@ -34,24 +34,29 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
 
     Every byte that is sent carries a Content-MD5 that the store checks, on a single put and on each
     block. Blocks of an upload that failed never show as a blob; Azure has no call to drop them and
-    discards them after a week.
+    discards them after a week. A file over 9,000 blocks of 4,000 MiB is refused before its first byte.
+    https://learn.microsoft.com/rest/api/storageservices/put-block
+    https://learn.microsoft.com/azure/storage/blobs/scalability-targets
 
-    :param service_client: an ``azure.storage.blob.BlobServiceClient``.
-    :param connection_string: makes a client, if none is given.
-    :param storage_options: see ``storage.options``.
-    :param max_concurrency: files, or blocks of a file, sent at the same time.
-    :param part_bytes: files above twice this size are sent in blocks of it.
-    :param store_check: False to send no Content-MD5 for the store to check.
-    :param uploader: writes in the SDK's place what it can, see ``storage.obstore_uploader``.
+    :param service_client: an ``azure.storage.blob.BlobServiceClient``; None makes one of ``connection_string``.
+    :param connection_string: that of a storage account, if no client is given.
+    :param storage_options: values by name, e.g. ``{"standard_blob_tier": "Cool"}``; see ``storage.options`` for those
+        that it takes.
+    :param max_concurrency: files, or blocks of a file, sent at the same time, from 1.
+    :param part_bytes: in bytes; files above twice this size are sent in blocks of it, 4,000 MiB at most.
+    :param store_check: False to send no Content-MD5 for the store to check; the manifest has a SHA-256 all the same.
+    :param uploader: writes in the SDK's place what it can, see ``storage.obstore_uploader``; None for the SDK alone.
     :raises MissingExtraError: if a client must be made and azure-storage-blob isn't installed.
-    :raises InvalidOptionError: if neither a client nor a connection string is given.
+    :raises InvalidOptionError: if neither a client nor a connection string is given, for a storage option outside the
+        allow-list, or a ``max_concurrency`` below 1.
     """
 
     provider = ObjectStorageProvider.AZURE_BLOB
     sdk = "azure-storage-blob"
     # Azure's metadata names are C# identifiers: a hyphen is refused.
+    # https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
     metadata_prefix = "dpone_"
-    # Accounts with a hierarchical namespace do.
+    # Accounts with a hierarchical namespace do: https://learn.microsoft.com/rest/api/storageservices/list-blobs
     may_list_folders = True
     # https://learn.microsoft.com/azure/storage/blobs/scalability-targets
     max_object_bytes = MOST_PARTS * 4000 * 1024**2
@@ -174,6 +179,7 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
         scope = {key: value for key, value in self.storage_options.items() if key == "encryption_scope"}
         # Blocks wait for their commit under their ids alone: those of another try that still sends to this blob must
         # not take the place of ours. All ids of a blob have one length; obstore's have 32 characters.
+        # https://learn.microsoft.com/rest/api/storageservices/put-block#uri-parameters
         of_this_upload = sha256(target.metadata["dpone_nonce"].encode()).hexdigest()[:26]
 
         def send(number: int, data: bytes) -> Any:

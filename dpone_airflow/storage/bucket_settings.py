@@ -1,7 +1,14 @@
 """What a store says of a bucket itself: who may read it, what it keeps of deleted objects, its lifecycle rules.
 
 Staging needs none of these answers, and an identity that may only stage gets few of them. So what
-can't be read is an answer too, with the right that it takes.
+can't be read is an answer too, with the right that it takes. What makes a bucket public, and what it keeps:
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/acl-overview.html
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/Versioning.html
+https://cloud.google.com/storage/docs/public-access-prevention
+https://cloud.google.com/storage/docs/soft-delete
+https://learn.microsoft.com/azure/storage/blobs/anonymous-read-access-overview
+https://learn.microsoft.com/azure/storage/blobs/soft-delete-blob-overview
 """
 
 from __future__ import annotations

@@ -63,13 +63,15 @@ class ObjectStorageObject:
     """One object as a store knows it.
 
     :param uri: where it is.
-    :param size_bytes: its length.
-    :param sha256: digest in hex, when it is known without reading the object.
-    :param content_type: MIME type, when the call that returned this object tells it.
-    :param etag: the store's own version mark without quotes; on GCS the generation.
-    :param nonce: what its upload alone carried, when the call that returned this object tells it.
+    :param size_bytes: its length in bytes.
+    :param sha256: digest in lower-case hex, when it is known without reading the object; else None. A listing knows
+        none.
+    :param content_type: MIME type, when the call that returned this object tells it; else None.
+    :param etag: the store's own version mark without quotes; on GCS the generation, a number as text.
+        https://cloud.google.com/storage/docs/metadata#generation-number
+    :param nonce: what its upload alone carried, when the call that returned this object tells it; else None.
     :param modified: when it was written, as that call tells it: a time, ISO 8601 text, or seconds
-        since 1970. Most listings are never asked for it, so it is read by ``modified_at``.
+        since 1970; else None. Most listings are never asked for it, so it is read by ``modified_at``.
     """
 
     uri: ObjectStorageUri
@@ -82,7 +84,7 @@ class ObjectStorageObject:
 
     @property
     def modified_at(self) -> datetime | None:
-        """When it was written, in UTC and by the store's clock, when the call that returned this object tells it."""
+        """When it was written, in UTC and by the store's clock; None when the call that returned it doesn't tell."""
         if self.modified is None:
             return None
         if isinstance(self.modified, datetime):
@@ -108,7 +110,13 @@ class UnfinishedUpload:
 
 @runtime_checkable
 class ObjectStorageClient(Protocol):
-    """What staging asks of a store. Every method raises the errors of ``storage.errors``."""
+    """What staging asks of a store: the port that every client is reached through.
+
+    Every method that calls the store raises a ``StorageError`` when it refuses or fails: ``StorageAccessDeniedError``
+    for credentials or a right, ``BucketNotFoundError``, and the others that are named below. Every method that takes a
+    URI raises what ``check`` does, before anything is sent. SDKs try requests again by themselves first.
+    A client may be used by several threads at once.
+    """
 
     max_concurrency: int
     #: Files above this size, in bytes, are sent in parts.
@@ -121,7 +129,7 @@ class ObjectStorageClient(Protocol):
 
     @property
     def engine(self) -> str:
-        """The package that uploads, e.g. ``obstore``."""
+        """The package that uploads: the SDK's, e.g. ``boto3``, or ``obstore``."""
 
     @property
     def engine_note(self) -> str:
@@ -133,10 +141,15 @@ class ObjectStorageClient(Protocol):
 
     @property
     def endpoint_url(self) -> str | None:
-        """What serves the requests; None for the emulator, which has no server."""
+        """The address that serves the requests, without credentials; None for the emulator, which has no server."""
 
     def check(self, uri: ObjectStorageUri) -> None:
-        """Refuse a URI of another store or account than this client's."""
+        """Refuse a URI of another store or account than this client's; nothing is sent.
+
+        :param uri: any place.
+        :raises InvalidUriError: if it is of another store.
+        :raises ConnectionMismatchError: if it names another storage account.
+        """
 
     def put_file(
         self,
@@ -149,10 +162,20 @@ class ObjectStorageClient(Protocol):
     ) -> ObjectStorageObject:
         """Upload one file; the bytes that are hashed are the bytes that are sent.
 
+        An object that is there already is replaced. One above ``largest_put_bytes`` goes in parts, and appears when
+        the last of them is there.
+
         :param content: the path of a local file, or a ``RemoteFile``.
-        :param lanes: how many parts of a large file go at once; by default ``max_concurrency``.
+        :param uri: where it goes.
+        :param content_type: its MIME type; None for the store's default.
+        :param lanes: how many parts of a large file go at once; None, and at most, ``max_concurrency``.
         :param on_read: called with a number of bytes before they are read; what it raises ends the
-            upload, and nothing of it stays in the store.
+            upload, and no object comes of it.
+        :returns: the object with its size in bytes, sha256, content type and ETag.
+        :raises SourceFileError: if the file isn't there, is no regular file, changes while it is read, or is larger
+            than the store takes; no object comes of it.
+        :raises ChecksumMismatchError: if other bytes arrived.
+        :raises StorageError: if the store refuses or fails. Its notes say so where parts may be left open.
         """
 
     def put_bytes(
@@ -163,7 +186,23 @@ class ObjectStorageClient(Protocol):
         content_type: str | None = None,
         only_if_absent: bool = False,
     ) -> ObjectStorageObject:
-        """Write a small object; with ``only_if_absent``, only if the key is free."""
+        """Write a small object in one request.
+
+        A conditional write is the store's own:
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+        https://cloud.google.com/storage/docs/request-preconditions
+        https://learn.microsoft.com/rest/api/storageservices/specifying-conditional-headers-for-blob-service-operations
+
+        :param data: its content.
+        :param uri: where it goes.
+        :param content_type: its MIME type; None for the store's default.
+        :param only_if_absent: False to replace what is there; True to write only if the key is free, which the store
+            decides, so that of several who try just one does.
+        :returns: the object with its size in bytes, sha256, content type and ETag.
+        :raises ObjectAlreadyExistsError: with ``only_if_absent``, if the key is taken; what is there stays.
+        :raises ChecksumMismatchError: if other bytes arrived.
+        :raises StorageError: if the store refuses or fails.
+        """
 
     def prepare_bytes(
         self, data: bytes, uri: ObjectStorageUri, sha256: str, *, content_type: str | None = None
@@ -173,14 +212,34 @@ class ObjectStorageClient(Protocol):
         All that can be done before is done here: of the threads that call it, one at a time runs
         Python's own code, and the less there is of it the more of them send.
 
-        :param sha256: the digest of ``data`` in hex.
+        :param data: its content.
+        :param uri: where it goes.
+        :param sha256: the digest of ``data`` in lower-case hex.
+        :param content_type: its MIME type; None for the store's default.
+        :returns: a function without arguments, which returns and raises what ``put_bytes`` does.
         """
 
     def get_file(self, uri: ObjectStorageUri, path: str | os.PathLike[str]) -> ObjectStorageObject:
-        """Download one object to a local file that appears when it is complete."""
+        """Download one object to a local file that appears when it is complete.
+
+        :param uri: the object.
+        :param path: the file, in a directory that is there; an older one of that name is replaced.
+        :returns: the object with the size in bytes and the sha256 of what came, its content type and its ETag.
+        :raises ObjectNotFoundError: if there is no such object.
+        :raises ChecksumMismatchError: if what came isn't of the size or the sha256 that the store tells.
+        :raises StorageError: if the store refuses or fails; no file is left, nor a part of one.
+        :raises OSError: if the file can't be written.
+        """
 
     def get_bytes(self, uri: ObjectStorageUri, *, limit: int | None = None) -> bytes:
-        """Return a small object's content, or of one that isn't empty its first ``limit`` bytes."""
+        """Return a small object's content, or its beginning.
+
+        :param uri: the object.
+        :param limit: how many bytes at most, above 0; None for all. Only for an object that isn't empty: not every
+            store has such a range of an empty one.
+        :raises ObjectNotFoundError: if there is no such object.
+        :raises StorageError: if the store refuses or fails.
+        """
 
     def hash_object(
         self, uri: ObjectStorageUri, *, on_read: Callable[[int], None] | None = None
@@ -189,65 +248,132 @@ class ObjectStorageClient(Protocol):
 
         They are hashed as they come: nothing is written to disk, and no more than a few MiB are in memory.
 
+        :param uri: the object.
         :param on_read: called with each number of bytes that came; below 0 when the object is read
             again. What it raises ends the download.
+        :returns: the object with the size in bytes and the sha256 of what came, which is for the caller to compare.
+        :raises ObjectNotFoundError: if there is no such object.
+        :raises StorageError: if the store refuses or fails.
         """
 
     def stat(self, uri: ObjectStorageUri) -> ObjectStorageObject:
-        """Return what the store knows of one object."""
+        """Return what the store knows of one object, its metadata included.
+
+        :param uri: the object.
+        :raises ObjectNotFoundError: if there is no such object.
+        :raises StorageAccessDeniedError: also for one that isn't there, where S3 doesn't let this identity list.
+            https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+        :raises StorageError: if the store refuses or fails.
+        """
 
     def exists(self, uri: ObjectStorageUri) -> bool:
-        """Return whether there is such an object."""
+        """Return whether there is such an object.
+
+        :param uri: the object.
+        :raises StorageAccessDeniedError: as ``stat`` does, also for one that isn't there.
+        :raises StorageError: if the store refuses or fails.
+        """
 
     def list_objects(self, prefix: ObjectStorageUri) -> Iterator[ObjectStorageObject]:
-        """Yield every object below ``prefix`` (its trailing slash implied), page by page."""
+        """Yield every object below a prefix, page by page, each with its size in bytes and ETag.
+
+        S3 and GCS give 1,000 a page, Azure 5,000. An error comes when its page is asked for.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
+        https://cloud.google.com/storage/docs/json_api/v1/objects/list
+        https://learn.microsoft.com/rest/api/storageservices/list-blobs
+
+        :param prefix: the place; its trailing slash is implied. A bucket alone lists all of it.
+        :raises BucketNotFoundError: if there is no such bucket.
+        :raises StorageError: if the store refuses or fails.
+        """
 
     def list_prefix(self, prefix: ObjectStorageUri) -> list[ObjectStorageUri]:
-        """Return the URIs of every object below ``prefix``."""
+        """Return the URIs of every object below ``prefix``; takes and raises what ``list_objects`` does."""
 
     def list_folders(self, prefix: ObjectStorageUri) -> list[str]:
-        """Return the names directly below ``prefix`` that hold objects, sorted."""
+        """Return the names directly below ``prefix`` that hold objects, sorted, without a slash.
+
+        :param prefix: the place; its trailing slash is implied.
+        :raises BucketNotFoundError: if there is no such bucket; the emulator, which makes them, has no names then.
+        :raises StorageError: if the store refuses or fails.
+        """
 
     def bucket_settings(self, anywhere: ObjectStorageUri) -> BucketSettings:
-        """Return what the store says of a bucket: who may read it, what it keeps of deleted objects, its rules."""
+        """Return what the store says of a bucket: who may read it, what it keeps of deleted objects, its rules.
+
+        What can't be read is no error: each of the three may be an ``Unreadable`` with its reason.
+
+        :param anywhere: any place in the bucket.
+        """
 
     def refuses_wrong_checksum(self, uri: ObjectStorageUri) -> bool | None:
         """Write an object with the checksum of another one; return whether the store refused it.
 
-        None where the store is given no checksum at all.
+        :param uri: where it goes; whoever calls this deletes it.
+        :returns: True if it was refused, False if the store took it, None where the store is given no checksum at all.
+        :raises StorageError: if the store refuses or fails for another reason.
         """
 
     def free_bytes(self) -> int | None:
-        """Return how much more this host's disk takes, where that is what holds the objects; else None."""
+        """Return how many more bytes this host's disk takes, where that is what holds the objects; else None."""
 
     def keeps_versions(self, anywhere: ObjectStorageUri) -> bool | None:
-        """Return whether the bucket keeps an older version of what is deleted; None where that can't be known."""
+        """Return whether the bucket keeps an older version of what is deleted; None where that can't be known.
+
+        What answers about its objects have said of it is remembered; the store is asked where they say nothing.
+
+        :param anywhere: any place in the bucket.
+        """
 
     def delete_objects(self, uris: Sequence[ObjectStorageUri]) -> None:
-        """Delete objects of one bucket, reading every key's result."""
+        """Delete objects of one bucket, reading every key's result.
+
+        One that isn't there counts as deleted. A store that is busy is asked again for about a minute.
+
+        :param uris: the objects, any number of them; none is nothing to do.
+        :raises DeleteIncompleteError: if some are left; ``left`` has their URIs, each with the store's reason.
+        :raises BucketNotFoundError: if there is no such bucket.
+        """
 
     def delete_prefix(self, prefix: ObjectStorageUri) -> int:
-        """Delete every object below ``prefix`` and prove it by a listing; return how many."""
+        """Delete every object below ``prefix`` and prove it by a listing; return how many.
+
+        :param prefix: the place; its trailing slash is implied.
+        :raises InvalidUriError: for a whole bucket; nothing was deleted.
+        :raises DeleteIncompleteError: if some are left, or have come meanwhile; ``left`` has their URIs.
+        :raises StorageError: if the store refuses or fails.
+        """
 
     def list_uploads(self, prefix: ObjectStorageUri) -> list[UnfinishedUpload]:
-        """Return the uploads in parts below ``prefix`` that aren't finished, those under way included."""
+        """Return the uploads in parts below ``prefix`` that aren't finished, those under way included.
+
+        Only S3 and the emulator list any; the emulator lists all that it has, wherever they were to go.
+
+        :param prefix: the place; its trailing slash is implied.
+        :raises StorageError: if the store refuses or fails.
+        """
 
     def abort_uploads(self, prefix: ObjectStorageUri, *, begun_before: datetime | None = None) -> int:
         """Abort uploads in parts below ``prefix`` that were never finished; return how many.
 
         Only for a prefix below which nobody uploads now: an upload under way is aborted as well.
 
-        :param begun_before: only those that are older, by the store's clock.
+        :param prefix: the place; its trailing slash is implied.
+        :param begun_before: a time with its zone; only those are aborted that are older, by the store's clock.
+            None for all.
+        :raises StorageError: if the store refuses or fails.
         """
 
 
 class BaseObjectStorageClient(ABC):
     """What the clients share.
 
-    :param max_concurrency: files, or parts of a file, that are sent at the same time.
-    :param part_bytes: large files are sent in parts of this size.
+    :param max_concurrency: files, or parts of a file, that are sent at the same time, from 1.
+    :param part_bytes: in bytes; files above twice this size are sent in parts of it.
     :param store_check: whether the store is given a checksum of what it is sent, to check it.
-    :param uploader: writes in the SDK's place what it can; conditional writes stay with the SDK.
+    :param uploader: writes in the SDK's place what it can; conditional writes stay with the SDK. None for the SDK
+        alone.
+    :raises InvalidOptionError: for a ``max_concurrency`` that isn't a whole number from 1.
     """
 
     provider: ClassVar[ObjectStorageProvider | None]
@@ -552,6 +678,10 @@ class BaseObjectStorageClient(ABC):
 
         GCS keeps the session of a resumable upload for a week and lists none. Azure drops uncommitted
         blocks after a week, or with the next write of the same blob.
+        https://cloud.google.com/storage/docs/resumable-uploads#session-uris
+        https://learn.microsoft.com/rest/api/storageservices/put-block#remarks
+
+        :param prefix: as of the port.
         """
         self.check(prefix)
         return []
@@ -570,7 +700,6 @@ class BaseObjectStorageClient(ABC):
         raise NotImplementedError(f"{type(self).__name__} lists no unfinished uploads")
 
     def check(self, uri: ObjectStorageUri) -> None:
-        """Refuse a URI that this client can't serve."""
         if self.provider is not None and uri.provider is not self.provider:
             raise InvalidUriError(f"{uri} is no URI for {type(self).__name__}, which serves {self.provider} only.")
 

@@ -1,6 +1,6 @@
 """Every error this package raises on its own account.
 
-::
+One tree, so that ``except DponeAirflowError`` catches them all:
 
     DponeAirflowError
     ├── InvalidInputError (also ValueError)     what was asked for can't be right; nothing was sent
@@ -11,7 +11,7 @@
     │   ├── InvalidOptionError                  storage_options, concurrency, ...
     │   ├── ConnectionMismatchError             a URI and a connection that don't fit each other
     │   └── EngineNotUsableError                engine="obstore" with what obstore can't honour
-    ├── SourceFileError                         the local files
+    ├── SourceFileError                         the files to stage
     │   ├── NoFilesMatchedError
     │   ├── SourceFileNotFoundError
     │   ├── SourceFileChangedError
@@ -46,9 +46,47 @@ from collections.abc import Mapping, Sequence
 from dpone_airflow.storage.redaction import printable_cause as printable_cause
 from dpone_airflow.storage.redaction import redact as redact
 
+__all__ = [
+    "AlreadyStagedError",
+    "BucketNotFoundError",
+    "ChecksumMismatchError",
+    "ClaimError",
+    "ClaimNotFoundError",
+    "ClaimedByAnotherWriterError",
+    "ConnectionMismatchError",
+    "DeleteIncompleteError",
+    "DeletionLimitError",
+    "DponeAirflowError",
+    "DuplicateFileNameError",
+    "EngineNotUsableError",
+    "InvalidInputError",
+    "InvalidManifestError",
+    "InvalidOptionError",
+    "InvalidPlanError",
+    "InvalidUriError",
+    "MissingExtraError",
+    "NoFilesMatchedError",
+    "NotLoadableError",
+    "ObjectAlreadyExistsError",
+    "ObjectNotFoundError",
+    "OvertakenError",
+    "PrefixMismatchError",
+    "RetainedRunError",
+    "SourceFileChangedError",
+    "SourceFileError",
+    "SourceFileNotFoundError",
+    "StagingGraphError",
+    "StagingStoppedError",
+    "StagingVerifyError",
+    "StorageAccessDeniedError",
+    "StorageError",
+    "SweepIncompleteError",
+    "UnclaimedPrefixError",
+]
+
 
 class DponeAirflowError(Exception):
-    """Base of all errors of this package."""
+    """Base of all errors of this package; none has a secret in its text."""
 
 
 class InvalidInputError(DponeAirflowError, ValueError):
@@ -56,7 +94,7 @@ class InvalidInputError(DponeAirflowError, ValueError):
 
 
 class InvalidUriError(InvalidInputError):
-    """A URI that isn't one of the four forms, or that could be read in two ways."""
+    """A URI that isn't one of the four forms, could be read in two ways, or is of another store than the client's."""
 
 
 class InvalidPlanError(InvalidInputError):
@@ -84,7 +122,7 @@ class EngineNotUsableError(InvalidInputError):
 
 
 class SourceFileError(DponeAirflowError):
-    """A local file that can't be staged."""
+    """A file, of this host or read from elsewhere, that can't be staged; no object was made of it."""
 
 
 class NoFilesMatchedError(SourceFileError):
@@ -92,24 +130,24 @@ class NoFilesMatchedError(SourceFileError):
 
 
 class SourceFileNotFoundError(SourceFileError):
-    """A path that isn't there on this host."""
+    """A path that isn't there on this host, or a remote file that isn't there any more."""
 
 
 class SourceFileChangedError(SourceFileError):
-    """A file that was written to while it was read."""
+    """A file that was written to while it was read, or isn't of the length that it was listed with."""
 
 
 class DuplicateFileNameError(SourceFileError):
-    """Two files that would land on one key."""
+    """Two files that would land on one key; nothing was sent, or of a generator's files none that came after."""
 
 
 class StorageError(DponeAirflowError):
     """The store refused or failed.
 
     :param message: a sentence: what was wrong, with what, and what to do.
-    :param uri: the object or prefix that it was about.
-    :param status: the HTTP status, if there was an answer.
-    :param code: the store's or the SDK's name for the failure.
+    :param uri: the object or prefix that it was about, as text; empty if it was about none.
+    :param status: the HTTP status, if there was an answer; else None.
+    :param code: the store's or the SDK's name for the failure, e.g. ``SlowDown``; empty if it has none.
     """
 
     def __init__(self, message: str, *, uri: str = "", status: int | None = None, code: str = "") -> None:
@@ -130,6 +168,10 @@ class BucketNotFoundError(StorageError):
 class StorageAccessDeniedError(StorageError):
     """The store didn't accept the credentials, or they lack a right.
 
+    :param message: a sentence, as of every ``StorageError``.
+    :param uri: the object or prefix, as text.
+    :param status: the HTTP status, or None.
+    :param code: the store's or the SDK's name for the failure.
     :param permission: the right that is missing, by the provider's name for it; empty if that isn't known, or it is
         something else that the store didn't accept.
     """
@@ -142,23 +184,25 @@ class StorageAccessDeniedError(StorageError):
 
 
 class ObjectAlreadyExistsError(StorageError):
-    """A create that was to happen only if the key is free found it taken."""
+    """A create that was to happen only if the key is free found it taken; what is there stays as it is."""
 
 
 class ChecksumMismatchError(StorageError):
-    """The store received other bytes than were sent, and kept nothing."""
+    """Bytes changed on their way to the store, or back from it; no manifest has such an object."""
 
 
 class PrefixMismatchError(StorageError):
-    """After staging, the run prefix doesn't hold what was uploaded."""
+    """The run prefix doesn't hold what was uploaded, or more than that where it may not; no manifest was recorded."""
 
 
 class StagingVerifyError(StorageError):
     """A run prefix that doesn't hold what its manifest says.
 
+    :param message: a sentence that names the first five of each kind.
+    :param uri: the run prefix, as text, with its trailing slash.
     :param missing: the URIs of objects that aren't there.
     :param extra: the URIs of objects that the manifest doesn't name.
-    :param changed: the URI of each object that is another one now, with what is different.
+    :param changed: the URI of each object that is another one now, with what is different; None for none.
     """
 
     def __init__(
@@ -177,9 +221,11 @@ class StagingVerifyError(StorageError):
 
 
 class DeleteIncompleteError(StorageError):
-    """A delete that left objects behind.
+    """A delete that left objects behind; all others that it was given are gone.
 
-    :param left: the URI of each object that is still there, with the store's reason.
+    :param message: a sentence that names the first five.
+    :param uri: the first object that is left, as text.
+    :param left: the URI of each object that is still there, with the store's reason; None for none.
     """
 
     def __init__(self, message: str, *, uri: str = "", left: Mapping[str, str] | None = None) -> None:
@@ -190,7 +236,9 @@ class DeleteIncompleteError(StorageError):
 class SweepIncompleteError(StorageError):
     """A sweep that couldn't look at, or delete, some of the runs; it did the others.
 
-    :param failures: the id of each such run, with what went wrong.
+    :param message: a sentence that names the first five.
+    :param uri: the base that was swept, as text.
+    :param failures: the id of each such run, with what went wrong; None for none.
     """
 
     def __init__(self, message: str, *, uri: str = "", failures: Mapping[str, str] | None = None) -> None:
@@ -199,7 +247,7 @@ class SweepIncompleteError(StorageError):
 
 
 class ClaimError(DponeAirflowError):
-    """A run prefix that isn't this writer's."""
+    """A run prefix that isn't this writer's; nothing of its owner's was written or deleted."""
 
 
 class UnclaimedPrefixError(ClaimError):
@@ -219,7 +267,10 @@ class AlreadyStagedError(ClaimError):
 
 
 class OvertakenError(ClaimError):
-    """Somebody else began on the prefix meanwhile: a later try of the stage, or a deletion; or a stage during one."""
+    """Somebody else began on the prefix meanwhile: a later try of the stage, or a deletion; or a stage during one.
+
+    What this one has sent or deleted until then stays so.
+    """
 
 
 class RetainedRunError(ClaimError):
@@ -235,13 +286,16 @@ class StagingStoppedError(DponeAirflowError):
 
 
 class StagingGraphError(DponeAirflowError):
-    """A DAG in which a cleanup could delete files that are still needed, or hide a failure."""
+    """A DAG in which a cleanup could delete files that are still needed, or hide a failure; the text says what to do.
+
+    It is raised while the DAG is parsed, or before the first byte is sent or deleted.
+    """
 
 
 class MissingExtraError(DponeAirflowError, ImportError):
     """A cloud's SDK or provider isn't installed.
 
-    :param extra: the extra of this package that brings it.
+    :param extra: the extra of this package that brings it: ``s3``, ``gcp`` or ``azure``.
     :param needed_for: what asked for it, e.g. ``"gs:// URIs"``.
     """
 

@@ -8,6 +8,9 @@ def normalise_etag(etag: object) -> str | None:
 
     Azure quotes ETags in the answer to a put and not in a listing; S3 quotes both. On GCS the
     object's generation, a number, takes the ETag's place.
+    https://cloud.google.com/storage/docs/metadata#generation-number
+
+    :param etag: what an answer says, text or a number.
     """
     if etag is None:
         return None

@@ -37,18 +37,27 @@ class GCSObjectStorageClient(BaseObjectStorageClient):
 
     Every upload carries a CRC32C that the store checks. An object's generation, a number that each
     write renews, takes the ETag's place. A resumable upload that fails leaves a session behind
-    that never shows as an object, isn't billed and expires after a week.
+    that never shows as an object, isn't billed and expires after a week. A file over 5 TiB is refused before its
+    first byte.
+    https://cloud.google.com/storage/docs/data-validation
+    https://cloud.google.com/storage/docs/metadata#generation-number
+    https://cloud.google.com/storage/docs/resumable-uploads#session-uris
+    https://cloud.google.com/storage/quotas#objects
 
-    :param client: a ``google.cloud.storage.Client``.
-    :param storage_options: see ``storage.options``.
-    :param max_concurrency: files sent at the same time.
-    :param part_bytes: files above twice this size are sent in chunks of it, one after the other.
-    :param store_check: False to send no CRC32C for the store to check.
+    :param client: a ``google.cloud.storage.Client``; None makes one of the SDK's defaults.
+    :param storage_options: values by name, e.g. ``{"kms_key_name": "projects/..."}``; see ``storage.options`` for
+        those that it takes.
+    :param max_concurrency: files sent at the same time, from 1.
+    :param part_bytes: in bytes; files above twice this size are sent in chunks of it, one after the other. A size
+        between is rounded up to a multiple of 256 KiB, which GCS wants.
+    :param store_check: False to send no CRC32C for the store to check; the manifest has a SHA-256 all the same.
     :raises MissingExtraError: if no client is given and google-cloud-storage isn't installed.
+    :raises InvalidOptionError: for a storage option outside the allow-list, or a ``max_concurrency`` below 1.
     """
 
     provider = ObjectStorageProvider.GCS
     sdk = "google-cloud-storage"
+    # https://cloud.google.com/storage/quotas#objects
     max_object_bytes = 5 * 1024**4
     parts_side_by_side = False
     # https://cloud.google.com/storage/docs/batch#overview

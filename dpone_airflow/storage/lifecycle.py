@@ -34,6 +34,8 @@ _NAMES = {
     Deed.EXPIRE: "dpone-delete-everything",
 }
 #: What a store does without being told.
+#: https://cloud.google.com/storage/docs/resumable-uploads#session-uris
+#: https://learn.microsoft.com/rest/api/storageservices/put-block#remarks
 BY_ITSELF = {
     ObjectStorageProvider.GCS: "Google Cloud Storage drops an unfinished upload a week after it began, and bills none.",
     ObjectStorageProvider.AZURE_BLOB: "Azure drops the blocks of an unfinished upload a week after the last of them.",

@@ -1,6 +1,6 @@
 """A local emulator: every URI form, kept as ordinary files under one directory.
 
-::
+What lies in it:
 
     <root>/s3/<bucket>/<key>                  an object is a file where its key says
     <root>/gs/<bucket>/..   az/<container>/..   azure/<account>/<container>/..
@@ -65,10 +65,13 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
     """Objects as files below ``root_dir``, for tests, CI and work without a cloud.
 
     A bucket comes to be with its first object. One key can't be both an object and another's
-    folder (``a`` and ``a/b``), because both would be one name in a directory.
+    folder (``a`` and ``a/b``), because both would be one name in a directory. It takes files of up to 5 TiB, as
+    S3 long did, and names of up to 255 bytes between two slashes, as Linux and macOS do.
 
-    :param root_dir: the directory; it is made when it isn't there.
-    :param max_concurrency: files written at the same time.
+    :param root_dir: the directory, as a path; it is made when it isn't there.
+    :param max_concurrency: files written at the same time, from 1.
+    :param part_bytes: in bytes; files above twice this size are read and written in pieces of it.
+    :raises InvalidOptionError: for an empty ``root_dir``, or a ``max_concurrency`` below 1.
     """
 
     provider = None
@@ -92,6 +95,8 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
     def path_of(self, uri: ObjectStorageUri) -> Path:
         """Return the file that holds, or would hold, an object; readers and loaders may open it.
 
+        :param uri: the object; nothing is looked up.
+        :returns: an absolute path below ``root_dir``.
         :raises StorageError: if a segment of the key is too long for a file name.
         """
         *folders, name = uri.key.split("/")
@@ -277,7 +282,11 @@ class LocalObjectStorageClient(BaseObjectStorageClient):
             self._delete_empty_folders(path.parent, self._bucket_dir(uri))
 
     def list_uploads(self, prefix: ObjectStorageUri) -> list[UnfinishedUpload]:
-        """Return what killed writers left below any prefix: an unfinished file doesn't say where it was to go."""
+        """Return what killed writers left below any prefix: an unfinished file doesn't say where it was to go.
+
+        :param prefix: says in which bucket they are said to be.
+        :raises StorageError: if the directory can't be read.
+        """
         self.check(prefix)
         found = []
         with self._calling("list unfinished writes for", prefix):

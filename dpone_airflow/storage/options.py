@@ -37,6 +37,8 @@ ALLOWED_OPTIONS: dict[ObjectStorageProvider, frozenset[str]] = {
 def checked_options(provider: ObjectStorageProvider, options: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return ``options`` as a dict.
 
+    :param options: values by the names in ``ALLOWED_OPTIONS``: texts, but for ``BucketKeyEnabled``, a bool, and
+        Azure's ``tags``, a dict of texts; None for none.
     :raises InvalidOptionError: if it is no mapping, or one isn't on the provider's list or of its type.
     """
     if options is not None and not isinstance(options, Mapping):

@@ -13,6 +13,8 @@ from dpone_airflow.storage.readers import Reader
 MIB = 1024 * 1024
 DEFAULT_PART_BYTES = 8 * MIB
 # S3 takes 10,000 parts an object, Azure 50,000 blocks; the margin is for rounding.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+# https://learn.microsoft.com/azure/storage/blobs/scalability-targets
 MOST_PARTS = 9_000
 
 Sent = TypeVar("Sent")

@@ -20,12 +20,15 @@ from dpone_airflow.storage.errors import (
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """One file that a stage reads from elsewhere.
+    """One file that a stage reads from elsewhere: streamed to the store, hashed on the way, never on this host's disk.
 
-    :param file_name: its POSIX path below the run prefix.
-    :param size_bytes: its length, or None if that is only known at its end.
-    :param open: opens it for reading, from its beginning, in whichever thread.
-    :param shown: what messages call it; by default its name.
+    :param file_name: its POSIX path below the run prefix (and part), e.g. ``dt=2026-11-22/part-0.csv``.
+    :param size_bytes: its length, or None if that is only known at its end: it then goes in larger parts, 281 GiB at
+        most with the default part size. One that turns out longer or shorter is a ``SourceFileChangedError``.
+    :param open: a function without arguments that returns a binary file object, at its beginning. It is called in
+        whichever thread, and again for each further try; an ``OSError`` of it, or of its ``read``, becomes a
+        ``SourceFileError``.
+    :param shown: what messages call it; by default, an empty text, its name. It may hold no secret.
     """
 
     file_name: str

@@ -41,22 +41,28 @@ class S3ObjectStorageClient(BaseObjectStorageClient):
     """S3 objects through an injected boto3 client, or one of boto3's default session.
 
     Every byte that is sent carries a SHA-256 that S3 checks, on a single PUT and on each part,
-    unless ``store_check`` is off.
+    unless ``store_check`` is off. A file over 5 TiB is refused before its first byte: S3 takes more by now, and not
+    everything that speaks its protocol does. Parts are made larger where a file would have more than 9,000.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 
-    :param client: a boto3 S3 client.
-    :param storage_options: arguments of S3's operations, see ``storage.options``; each is given to
-        every operation that knows it.
-    :param max_concurrency: files, or parts of a file, sent at the same time.
-    :param part_bytes: files above twice this size are sent in parts of it; S3 wants 5 MiB or more.
+    :param client: a boto3 S3 client; None makes one of boto3's default session.
+    :param storage_options: arguments of S3's operations by name, e.g. ``{"ServerSideEncryption": "aws:kms"}``; see
+        ``storage.options`` for those that it takes. Each is given to every operation that knows it.
+    :param max_concurrency: files, or parts of a file, sent at the same time, from 1.
+    :param part_bytes: in bytes; files above twice this size are sent in parts of it. S3 wants 5 MiB to 5 GiB.
     :param store_check: False to send no SHA-256 for S3 to check; the manifest has one all the same.
-    :param uploader: writes in boto3's place what it can, see ``storage.obstore_uploader``.
+    :param uploader: writes in boto3's place what it can, see ``storage.obstore_uploader``; None for boto3 alone.
     :raises MissingExtraError: if no client is given and boto3 isn't installed.
+    :raises InvalidOptionError: for a storage option outside the allow-list, or a ``max_concurrency`` below 1.
     """
 
     provider = ObjectStorageProvider.S3
     sdk = "boto3"
+    # The limit until December 2025, which other servers keep; S3 itself takes 48.8 TiB since.
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
     max_object_bytes = 5 * 1024**4
+    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
     delete_batch_size = 1000
 
     def __init__(

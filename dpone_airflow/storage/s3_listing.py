@@ -34,7 +34,7 @@ def listed_objects(client: Any, arguments: dict[str, Any]) -> Iterator[Listed]:
     """Yield what ``client.list_objects_v2`` lists, page by page.
 
     :param arguments: of ``list_objects_v2``.
-    :raises: what boto3 raises.
+    :raises botocore.exceptions.ClientError: what boto3 raises.
     """
     from botocore.exceptions import PaginationError
 

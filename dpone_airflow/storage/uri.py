@@ -14,6 +14,8 @@ from dpone_airflow.storage.errors import InvalidUriError, redact
 
 # S3 and Azure allow 1,024 characters, GCS and S3 count bytes; the strictest reading fits all.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
+# https://cloud.google.com/storage/docs/objects#naming
+# https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
 MAX_KEY_BYTES = 1024
 
 _BUCKET = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
@@ -27,7 +29,7 @@ _FORMS = "s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or azure
 
 
 class ObjectStorageProvider(StrEnum):
-    """Which store a URI names; the values are those of a manifest's ``provider``."""
+    """Which store a URI names; the values are those of a manifest's ``provider``: ``s3``, ``gcs``, ``azure_blob``."""
 
     S3 = "s3"
     GCS = "gcs"
@@ -52,12 +54,12 @@ class ObjectStorageUri:
     """One place in a store.
 
     ``parse`` and ``child`` refuse what could be read in two ways. The constructor takes any key,
-    because a listing returns whatever others have put into a bucket.
+    because a listing returns whatever others have put into a bucket. As text it is what ``parse`` reads.
 
     :param provider: the store.
     :param bucket: the bucket, or Azure's container.
-    :param key: the object's key, or a prefix; empty for the bucket itself.
-    :param account: Azure's storage account when the URI names it.
+    :param key: the object's key, or a prefix, with nothing percent-encoded; empty for the bucket itself.
+    :param account: Azure's storage account when the URI names it; None when the connection is to say it.
     """
 
     provider: ObjectStorageProvider
@@ -69,8 +71,16 @@ class ObjectStorageUri:
     def parse(cls, text: str) -> ObjectStorageUri:
         """Read a URI.
 
-        :raises InvalidUriError: for an unknown scheme, no bucket, credentials, a port, a query, a
-            fragment, ``.`` or ``..`` or ``//`` in the path, control characters, or a key over
+        What a key may be is the strictest of three rules:
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
+        https://cloud.google.com/storage/docs/objects#naming
+        https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
+
+        :param text: ``s3://bucket/key``, ``gs://bucket/key``, ``az://container/key`` or
+            ``azure://account/container/key``; the key may be a prefix, with or without a slash at its end, or absent.
+        :returns: its parts; a slash at the key's end stays.
+        :raises InvalidUriError: for what isn't text, an unknown scheme, no bucket, credentials, a port, a query, a
+            fragment, a backslash, ``.`` or ``..`` or ``//`` in the path, control characters, or a key over
             1,024 bytes.
         """
         if not isinstance(text, str):
@@ -105,8 +115,9 @@ class ObjectStorageUri:
         return cls(_PROVIDERS[scheme], authority, path, account)
 
     def child(self, name: str) -> ObjectStorageUri:
-        """Return the URI of ``name`` (one or more segments with ``/`` between) below this one.
+        """Return the URI of ``name`` below this one.
 
+        :param name: one or more segments with ``/`` between, e.g. ``part-0.csv`` or ``dt=2026-11-22/part-0.csv``.
         :raises InvalidUriError: if ``name`` is empty, leaves this prefix or makes no safe key.
         """
         key = self.prefix + name

@@ -8,3 +8,5 @@ A *manifest* here is an ``ObjectStorageStagingManifest``, its dict as an XCom ca
 manifests of one run's parts, which are merged. The XCom of a large stage is a pointer: give it to
 ``resolve_manifest`` first.
 """
+
+__all__ = ["bigquery", "clickhouse", "databricks", "duckdb", "redshift", "snowflake"]

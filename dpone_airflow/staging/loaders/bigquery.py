@@ -16,6 +16,8 @@ from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
 from dpone_airflow.storage.errors import InvalidOptionError
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 
+__all__ = ["MAX_URIS", "gcs_arguments", "load_job", "load_jobs", "source_uri_batches", "source_uris"]
+
 MAX_URIS = 10_000
 _TARGET = "BigQuery"
 _APPEND = "WRITE_APPEND"
@@ -34,6 +36,7 @@ _COMPRESSIONS: dict[str, None] = {"none": None, "gzip": None}
 def source_uris(manifest: Any) -> list[str]:
     """Return the ``gs://`` URI of each file.
 
+    :param manifest: a manifest, its dict, or a list of those of a run's parts.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
     :raises NotLoadableError: if it has no objects, isn't in GCS, has a name that is a wildcard, or has
         over 10,000 objects.
@@ -44,7 +47,8 @@ def source_uris(manifest: Any) -> list[str]:
 def source_uri_batches(manifest: Any, *, size: int = MAX_URIS) -> list[list[str]]:
     """Return the ``gs://`` URIs in lists that a load job takes; each job is atomic, all together aren't.
 
-    :param size: how many a list has at most.
+    :param manifest: a manifest, its dict, or a list of those of a run's parts.
+    :param size: how many URIs a list has at most, from 1 to 10,000.
     :raises InvalidOptionError: for a ``size`` below 1 or above 10,000.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
     :raises NotLoadableError: if it has no objects, isn't in GCS, or has a name that is a wildcard.
@@ -53,8 +57,11 @@ def source_uri_batches(manifest: Any, *, size: int = MAX_URIS) -> list[list[str]
 
 
 def gcs_arguments(manifest: Any) -> dict[str, Any]:
-    """Return ``bucket`` and ``source_objects`` for ``GCSToBigQueryOperator``.
+    """Return ``bucket`` (text) and ``source_objects`` (a list of names in it) for ``GCSToBigQueryOperator``.
 
+    https://airflow.apache.org/docs/apache-airflow-providers-google/stable/operators/transfer/gcs_to_bigquery.html
+
+    :param manifest: a manifest, its dict, or a list of those of a run's parts.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
     :raises NotLoadableError: as ``source_uris`` does.
     """
@@ -73,10 +80,13 @@ def load_job(
 ) -> dict[str, Any]:
     """Return the ``configuration`` of one load job for ``BigQueryInsertJobOperator``.
 
-    :param table: ``project.dataset.table``.
+    :param manifest: a manifest, its dict, or a list of those of a run's parts.
+    :param table: ``project.dataset.table``, or ``project:dataset.table``.
     :param header: whether the first line of each CSV or TSV file is a header.
     :param write_disposition: ``WRITE_APPEND``, ``WRITE_TRUNCATE`` or ``WRITE_EMPTY``.
-    :param options: keys of ``JobConfigurationLoad`` of your own, e.g. ``schema`` or ``autodetect``.
+    :param options: keys of ``JobConfigurationLoad`` of your own, e.g. ``schema`` or ``autodetect``; they win over
+        ours. None for none.
+    :returns: ``{"load": {...}}``, a ``JobConfigurationLoad`` as BigQuery's REST API has it.
     :raises InvalidOptionError: for a ``table`` without its project, or options that would change the source.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
     :raises NotLoadableError: as ``source_uris`` does, or for a format or compression that a load job doesn't take.
@@ -96,7 +106,12 @@ def load_jobs(
 ) -> list[dict[str, Any]]:
     """Return the ``configuration`` of as many load jobs as the files need, for ``.expand(configuration=...)``.
 
-    :param size: how many files a job has at most.
+    :param manifest: as for ``load_job``.
+    :param table: as for ``load_job``.
+    :param header: as for ``load_job``.
+    :param write_disposition: as for ``load_job``; ``WRITE_APPEND`` where several jobs are needed.
+    :param options: as for ``load_job``.
+    :param size: how many files a job has at most, from 1 to 10,000.
     :raises InvalidOptionError: if there are several jobs and ``write_disposition`` isn't ``WRITE_APPEND``: the
         second would replace what the first has loaded, or refuse. Else as ``load_job`` does.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.

@@ -2,6 +2,7 @@
 
 Names go into braces (``{a.csv,b.csv}``), 1,000 a call, and several calls into ``UNION ALL``.
 https://clickhouse.com/docs/sql-reference/table-functions/s3
+https://clickhouse.com/docs/sql-reference/table-functions/gcs
 https://clickhouse.com/docs/sql-reference/table-functions/azureBlobStorage
 
 No secret is ever in the text. ``credentials`` says where the server has it from:
@@ -27,9 +28,12 @@ from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
 from dpone_airflow.storage.errors import InvalidOptionError, NotLoadableError
 from dpone_airflow.storage.uri import ObjectStorageProvider
 
+__all__ = ["MAX_NAMES", "Credentials", "table", "tables"]
+
 Credentials: TypeAlias = Literal["server", "anonymous", "parameters"]
 
 #: What ``glob_expansion_max_elements`` is by default.
+#: https://clickhouse.com/docs/operations/settings/settings#glob_expansion_max_elements
 MAX_NAMES = 1_000
 _TARGET = "ClickHouse"
 _CREDENTIALS = ("server", "anonymous", "parameters")
@@ -110,13 +114,18 @@ def table(
 ) -> str:
     """Return what stands after FROM: ``INSERT INTO orders SELECT * FROM <this>``.
 
+    :param manifest: a manifest, its dict, or a list of those of a run's parts.
     :param header: whether the first line of each CSV or TSV file is a header.
-    :param endpoint: ``https://host``, for a store elsewhere than at its cloud.
-    :param region: the region of an S3 bucket, if its address is to name it.
-    :param account: Azure's storage account, where the URI is ``az://container/...`` and doesn't say it.
-    :param credentials: see above.
-    :param named_collection: see above; ``endpoint``, ``region`` and ``account`` are then the collection's.
+    :param endpoint: ``https://host``, for a store elsewhere than at its cloud; None for the cloud's own address.
+    :param region: the region of an S3 bucket, if its address is to name it; else None.
+    :param account: Azure's storage account, where the URI is ``az://container/...`` and doesn't say it; else None.
+    :param credentials: ``server``, ``anonymous`` or ``parameters``: where the server has them from. No secret is ever
+        in the text, see this module's beginning.
+    :param named_collection: the name of one of the server's, which then has the credentials, and ``endpoint``,
+        ``region`` and ``account`` too; else None.
     :param structure: ``'id UInt64, name String'``; ``auto`` lets ClickHouse find it out.
+    :returns: one call of ``s3``, ``gcs`` or ``azureBlobStorage``; where the files take several, a query in brackets
+        that joins them by ``UNION ALL``.
     :raises InvalidOptionError: for an unknown word in ``credentials``, or a ``named_collection`` that is no name.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
     :raises NotLoadableError: if it has no objects, a format or compression that ClickHouse doesn't read, a
@@ -141,7 +150,17 @@ def tables(
     """Return the same in several pieces of ``size`` files, each for an INSERT of its own.
 
     A server takes queries of 256 KiB (``max_query_size``): some 2,000 to 5,000 names.
+    https://clickhouse.com/docs/operations/settings/settings#max_query_size
 
+    :param manifest: as for ``table``.
+    :param size: how many files a piece has at most, from 1 to 1,000.
+    :param header: as for ``table``.
+    :param endpoint: as for ``table``.
+    :param region: as for ``table``.
+    :param account: as for ``table``.
+    :param credentials: as for ``table``.
+    :param named_collection: as for ``table``.
+    :param structure: as for ``table``.
     :raises InvalidOptionError: for a ``size`` below 1 or above 1,000. Else as ``table`` does.
     :raises InvalidManifestError: as ``table`` does.
     :raises NotLoadableError: as ``table`` does.

@@ -20,6 +20,8 @@ from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
 from dpone_airflow.storage.errors import InvalidOptionError, NotLoadableError
 from dpone_airflow.storage.uri import ObjectStorageProvider
 
+__all__ = ["MAX_FILES", "copy_arguments", "copy_statements", "file_batches", "file_location", "files"]
+
 MAX_FILES = 1_000
 _TARGET = "Databricks"
 # What a path of Hadoop's file systems reads as a pattern.
@@ -38,7 +40,11 @@ _TABLE = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]*\.){0,2}[A-Za-z_][A-Za-z0-9_]*", 
 def file_location(manifest: Any, *, account: str | None = None) -> str:
     """Return the run prefix as Databricks writes it: ``s3://``, ``gs://`` or ``abfss://container@account...``.
 
-    :param account: the storage account, where the URI is ``az://container/...`` and doesn't say it.
+    https://learn.microsoft.com/azure/storage/blobs/data-lake-storage-introduction-abfs-uri
+
+    :param manifest: a manifest, its dict, or a list of those of a run's parts.
+    :param account: the storage account, where the URI is ``az://container/...`` and doesn't say it; else None.
+    :returns: the address with a trailing slash.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
     :raises NotLoadableError: if it has no objects, a name that is a pattern, or no account that is known.
     """
@@ -48,6 +54,7 @@ def file_location(manifest: Any, *, account: str | None = None) -> str:
 def files(manifest: Any) -> list[str]:
     """Return the name of each file relative to ``file_location``, unquoted as the official operator takes it.
 
+    :param manifest: as for ``file_location``.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
     :raises NotLoadableError: if it has no objects, over 1,000, or a name that is a pattern.
     """
@@ -57,7 +64,8 @@ def files(manifest: Any) -> list[str]:
 def file_batches(manifest: Any, *, size: int = MAX_FILES) -> list[list[str]]:
     """Return the names in lists that COPY INTO takes, for ``.expand(files=...)``; each COPY commits by itself.
 
-    :param size: how many a list has at most.
+    :param manifest: as for ``file_location``.
+    :param size: how many names a list has at most, from 1 to 1,000.
     :raises InvalidOptionError: for a ``size`` below 1 or above 1,000.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
     :raises NotLoadableError: if it has no objects, or a name that is a pattern.
@@ -66,8 +74,9 @@ def file_batches(manifest: Any, *, size: int = MAX_FILES) -> list[list[str]]:
 
 
 def copy_arguments(manifest: Any, *, account: str | None = None) -> dict[str, Any]:
-    """Return ``file_location`` and ``files`` for ``DatabricksCopyIntoOperator``.
+    """Return ``file_location`` (text) and ``files`` (a list of texts) for ``DatabricksCopyIntoOperator``.
 
+    :param manifest: as for ``file_location``.
     :param account: as for ``file_location``.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
     :raises NotLoadableError: as ``file_location`` and ``files`` do.
@@ -88,12 +97,14 @@ def copy_statements(
 ) -> list[str]:
     """Return COPY INTO statements for ``DatabricksSqlOperator(sql=...)``; each commits by itself.
 
+    :param manifest: as for ``file_location``.
     :param table: ``table``, ``schema.table`` or ``catalog.schema.table``.
     :param header: whether the first line of each CSV or TSV file is a header.
     :param account: as for ``file_location``.
-    :param format_options: FORMAT_OPTIONS of your own, e.g. ``{"inferSchema": "true"}``; they win over ours.
-    :param copy_options: COPY_OPTIONS of your own, e.g. ``{"mergeSchema": "true"}``.
-    :param size: how many files a statement has at most.
+    :param format_options: FORMAT_OPTIONS of your own, texts by name, e.g. ``{"inferSchema": "true"}``; they win over
+        ours. None for none.
+    :param copy_options: COPY_OPTIONS of your own, texts by name, e.g. ``{"mergeSchema": "true"}``; None for none.
+    :param size: how many files a statement has at most, from 1 to 1,000.
     :raises InvalidOptionError: for a ``size`` below 1 or above 1,000, or a ``table`` that is no name.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
     :raises NotLoadableError: as ``file_location`` does, or for a format that COPY INTO doesn't take.

@@ -19,6 +19,8 @@ from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
 from dpone_airflow.storage.errors import InvalidOptionError
 from dpone_airflow.storage.uri import ObjectStorageUri
 
+__all__ = ["source", "uris"]
+
 _TARGET = "DuckDB"
 _AZURE_HOST = "blob.core.windows.net"
 _READERS = {"csv": "read_csv", "tsv": "read_csv", "jsonl": "read_json", "parquet": "read_parquet"}
@@ -37,10 +39,12 @@ def source(
 ) -> str:
     """Return what stands after FROM: ``CREATE TABLE orders AS SELECT * FROM <this>``.
 
+    :param manifest: a manifest, its dict, or a list of those of a run's parts.
     :param header: whether the first line of each CSV or TSV file is a header.
     :param azure_host: what follows the account in ``azure://account.<this>/container/...``; None writes
         ``az://container/...`` and leaves the account to the secret, as an emulator needs it.
-    :param options: options of the reader of your own, e.g. ``{"union_by_name": True}``; they win over ours.
+    :param options: options of the reader of your own, by name, e.g. ``{"union_by_name": True}``; they win over ours.
+        None for none.
     :raises InvalidOptionError: for an option whose name is none, or whose value isn't text, a number, a
         boolean, None, or a list or mapping of them.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
@@ -67,6 +71,7 @@ def source(
 def uris(manifest: Any, *, azure_host: str | None = _AZURE_HOST) -> list[str]:
     """Return each file as DuckDB writes it, unquoted; names that would be patterns are escaped.
 
+    :param manifest: as for ``source``.
     :param azure_host: as for ``source``.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
     :raises NotLoadableError: if it has no objects.

@@ -19,6 +19,8 @@ from dpone_airflow.storage.client import ObjectStorageClient
 from dpone_airflow.storage.errors import NotLoadableError
 from dpone_airflow.storage.uri import ObjectStorageProvider, ObjectStorageUri
 
+__all__ = ["copy_arguments", "copy_manifest", "copy_manifest_uri", "write_copy_manifest"]
+
 _TARGET = "Redshift"
 _RECORD = "redshift.json"
 # https://docs.aws.amazon.com/redshift/latest/dg/copy-parameters-data-format.html
@@ -43,6 +45,8 @@ _COMPRESSIONS: dict[str, list[str]] = {
 def copy_manifest(manifest: Any) -> dict[str, Any]:
     """Return the COPY manifest: each file with its length in bytes, none of them optional.
 
+    :param manifest: a manifest, its dict, or a list of those of a run's parts.
+    :returns: ``{"entries": [{"url": ..., "mandatory": True, "meta": {"content_length": ...}}, ...]}``.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
     :raises NotLoadableError: if it has no objects, or isn't in S3.
     """
@@ -57,6 +61,7 @@ def copy_manifest(manifest: Any) -> dict[str, Any]:
 def copy_manifest_uri(manifest: Any) -> ObjectStorageUri:
     """Return where the COPY manifest goes: ``<base>/_manifests/<run_id>/_run/redshift.json``, or a part's folder.
 
+    :param manifest: as for ``copy_manifest``.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
     :raises NotLoadableError: if it has no objects, isn't in S3, or lies below a quote.
     """
@@ -69,10 +74,14 @@ def copy_manifest_uri(manifest: Any) -> ObjectStorageUri:
 
 
 def copy_arguments(manifest: Any, *, header: bool = True, options: Iterable[str] = ()) -> dict[str, Any]:
-    """Return ``s3_bucket``, ``s3_key`` and ``copy_options`` for ``S3ToRedshiftOperator``.
+    """Return ``s3_bucket`` and ``s3_key`` (texts) and ``copy_options`` (texts) for ``S3ToRedshiftOperator``.
 
+    https://airflow.apache.org/docs/apache-airflow-providers-amazon/stable/transfer/s3_to_redshift.html
+
+    :param manifest: as for ``copy_manifest``.
     :param header: whether the first line of each CSV or TSV file is a header.
-    :param options: COPY options of your own, after ours.
+    :param options: a list of COPY options of your own, each a text such as ``TRUNCATECOLUMNS``; they go after ours.
+    :raises InvalidOptionError: for options that aren't a list of texts.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
     :raises NotLoadableError: if it has no objects, isn't in S3, or has a format or compression that COPY doesn't take.
     """
@@ -97,10 +106,12 @@ def write_copy_manifest(
 ) -> dict[str, Any]:
     """Write the COPY manifest beside the evidence; return ``manifest_uri`` and what ``copy_arguments`` returns.
 
+    :param manifest: as for ``copy_manifest``.
     :param client: what ``ObjectStorageHook`` gives for the manifest's ``base_uri``, with the stage's
         ``storage_options``.
     :param header: whether the first line of each CSV or TSV file is a header.
-    :param options: COPY options of your own, after ours.
+    :param options: as for ``copy_arguments``.
+    :raises InvalidOptionError: for options that aren't a list of texts; nothing was written.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
     :raises NotLoadableError: if Redshift can't load it; nothing was written.
     :raises StorageError: if the store refuses or fails.

@@ -2,6 +2,7 @@
 
 Names are relative to the location of an external stage, and one COPY INTO takes 1,000 of them.
 https://docs.snowflake.com/en/user-guide/data-load-considerations-load
+https://docs.snowflake.com/en/sql-reference/sql/copy-into-table
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from dpone_airflow.staging.loaders.relative import location_of, names_below
 from dpone_airflow.staging.loaders.sql_text import quoted
 from dpone_airflow.storage.errors import InvalidOptionError
 
+__all__ = ["MAX_FILES", "file_batches", "files", "files_clause"]
+
 MAX_FILES = 1_000
 _TARGET = "Snowflake"
 
@@ -21,8 +24,10 @@ _TARGET = "Snowflake"
 def files(manifest: Any, *, location: str | None = None) -> list[str]:
     """Return the name of each file relative to the stage's location, unquoted as the official operator takes it.
 
+    :param manifest: a manifest, its dict, or a list of those of a run's parts.
     :param location: the stage's URL, as ``CREATE STAGE`` has it (``s3://...``, ``gcs://...``,
-        ``azure://account.blob.core.windows.net/container/...``) or in our form; by default the ``base_uri``.
+        ``azure://account.blob.core.windows.net/container/...``) or in our form; None for the ``base_uri``.
+    :raises InvalidUriError: for a ``location`` that is neither.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
     :raises NotLoadableError: if it has no objects, over 1,000, or ones that don't lie below ``location``.
     """
@@ -32,8 +37,10 @@ def files(manifest: Any, *, location: str | None = None) -> list[str]:
 def file_batches(manifest: Any, *, location: str | None = None, size: int = MAX_FILES) -> list[list[str]]:
     """Return the names in lists that COPY INTO takes, for ``.expand(files=...)``; each COPY commits by itself.
 
+    :param manifest: as for ``files``.
     :param location: as for ``files``.
-    :param size: how many a list has at most.
+    :param size: how many names a list has at most, from 1 to 1,000.
+    :raises InvalidUriError: as ``files`` does.
     :raises InvalidOptionError: for a ``size`` below 1 or above 1,000.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
     :raises NotLoadableError: if it has no objects, or ones that don't lie below ``location``.
