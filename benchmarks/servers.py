@@ -33,6 +33,7 @@ class Server:
     :param connection: what goes into ``AIRFLOW_CONN_...``.
     :param process_group: its processes, if it has any.
     :param fill: the address that puts many objects into it at once, if it has one.
+    :param counts: the address that tells how many requests it has had, if it counts them.
     """
 
     provider: str
@@ -43,6 +44,7 @@ class Server:
     environment: dict[str, str] = field(default_factory=dict)
     process_group: int | None = None
     fill: str | None = None
+    counts: str | None = None
 
     def for_job(self) -> dict[str, str]:
         """Return what a runner has to know."""
@@ -76,18 +78,20 @@ def _cpu_seconds_of(group: int) -> Iterator[float]:
 
 
 @contextmanager
-def null_sink(home: Path, protocol: str = "s3", latency_ms: float = 0) -> Iterator[Server]:
-    """Run the sink, with a latency if one is wanted."""
+def null_sink(home: Path, protocol: str = "s3", latency_ms: float = 0, *, count: bool = False) -> Iterator[Server]:
+    """Run the sink, with a latency if one is wanted; it counts requests if it is told to."""
     with reserved_ports(1) as (port,):
         command = [sys.executable, "-m", "benchmarks.null_sink", "--protocol", protocol, "--port", str(port)]
         with running(
             "The null sink",
-            [*command, "--latency-ms", str(latency_ms)],
+            [*command, "--latency-ms", str(latency_ms), *(["--count"] if count else [])],
             healthy=lambda: answers(port, "/"),
             home=home / "null-sink",
             environment={"PYTHONPATH": str(_ROOT)},
         ) as group:
-            yield replace(_SINKS[protocol](f"http://127.0.0.1:{port}"), process_group=group)
+            address = f"http://127.0.0.1:{port}"
+            counts = f"{address}/__counts" if count else None
+            yield replace(_SINKS[protocol](address), process_group=group, counts=counts)
 
 
 def _s3_sink(endpoint: str) -> Server:

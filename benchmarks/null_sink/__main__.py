@@ -8,11 +8,16 @@ import sys
 from collections.abc import Callable
 
 from benchmarks.null_sink.azure import Azure
+from benchmarks.null_sink.counts import Counted, azure_kind, gcs_kind, s3_kind
 from benchmarks.null_sink.gcs import Gcs
-from benchmarks.null_sink.http import Application, Server
+from benchmarks.null_sink.http import Application, Request, Server
 from benchmarks.null_sink.s3 import S3
 
-_PROTOCOLS: dict[str, Callable[[], Application]] = {"s3": S3, "gcs": Gcs, "azure": Azure}
+_PROTOCOLS: dict[str, tuple[Callable[[], Application], Callable[[Request], tuple[str, int]]]] = {
+    "s3": (S3, s3_kind),
+    "gcs": (Gcs, gcs_kind),
+    "azure": (Azure, azure_kind),
+}
 
 
 def main() -> int:
@@ -21,8 +26,11 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--protocol", choices=sorted(_PROTOCOLS), default="s3")
     parser.add_argument("--latency-ms", type=float, default=0, help="how long each answer is held back")
+    parser.add_argument("--count", action="store_true", help="count requests, for GET /__counts to tell")
     arguments = parser.parse_args()
-    server = Server(_PROTOCOLS[arguments.protocol](), port=arguments.port, latency=arguments.latency_ms / 1000)
+    make, kind_of = _PROTOCOLS[arguments.protocol]
+    application = Counted(make(), kind_of) if arguments.count else make()
+    server = Server(application, port=arguments.port, latency=arguments.latency_ms / 1000)
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: server.stop())
     server.serve()

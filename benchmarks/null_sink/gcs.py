@@ -13,6 +13,7 @@ from benchmarks.null_sink.http import Request
 
 _PAGE = 1000
 _OBJECT = re.compile(rb"/b/(?P<bucket>[^/]+)/o(?:/(?P<key>.+))?$")
+_BUCKET = re.compile(rb"/b/(?P<bucket>[^/]+)$")
 _IN_BATCH = re.compile(rb"^DELETE (\S+)", re.M)
 _BOUNDARY = re.compile(rb'boundary="?([^";]+)"?')
 
@@ -36,7 +37,9 @@ class Gcs:
             return self._batch(request)
         place = _OBJECT.search(request.path)
         if place is None:
-            return _answer(501)
+            # The SDK asks this in the background, and again with each request until it is told.
+            about = _BUCKET.search(request.path) if request.method == b"GET" else None
+            return _answer(501) if about is None else _answer(200, {"name": about["bucket"].decode()})
         bucket = place["bucket"].decode()
         key = unquote_to_bytes(place["key"] or b"")
         asked = dict(parse_qsl(request.query.decode()))

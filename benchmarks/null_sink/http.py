@@ -13,6 +13,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 _BUFFER_BYTES = 1 << 20
@@ -102,7 +103,8 @@ class Server:
     def stop(self) -> None:
         """End ``serve``; may be called from a signal or another thread."""
         self._running = False
-        self._wake_write.send(b"x")
+        with suppress(OSError):  # something else has woken it, and it has ended meanwhile
+            self._wake_write.send(b"x")
 
     def serve(self) -> None:
         """Answer until ``stop``."""
