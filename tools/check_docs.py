@@ -7,15 +7,16 @@ An example in a page is a comment and the block below it::
     ...what stands between # [START howto_s3] and # [END howto_s3] in that file...
     ```
 
-Checked besides: each marked part of an example DAG is in some page, relative links and anchors lead
-somewhere, each operator's page names every argument and template field, and no page has a path that
-only one machine knows. One line a problem, and exit code 1.
+Checked besides: each marked part of an example DAG is in some page, blocks of Python compile and blocks of JSON
+parse, relative links and anchors lead somewhere, each operator's page names every argument and template field,
+and no page has a path that only one machine knows. One line a problem, and exit code 1.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ _START = re.compile(r"# \[START (\S+)\]")
 _LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)\s]+)(?:\s+\"[^\"]*\")?\)")
 _ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:", re.I)
 _FENCE = re.compile(r"^(```|~~~).*?^\1[^\S\n]*$", re.M | re.S)
+_BLOCK = re.compile(r"^(?P<fence>```|~~~)(?P<language>[\w+-]*)[^\n]*\n(?P<code>.*?)^(?P=fence)[^\S\n]*$", re.M | re.S)
 _INLINE_CODE = re.compile(r"`[^`\n]+`")
 _HEADING = re.compile(r"^#{1,6}\s+(?P<text>.+?)\s*#*\s*$", re.M)
 _PATH_OF_ONE_MACHINE = re.compile(r"(?<![\w./:])/(?:home|root|tmp|Users|work)/[\w.-]+")
@@ -72,6 +74,7 @@ def page_problems(page: Path) -> Iterator[str]:
     """Yield what is wrong in one page."""
     text = page.read_text(encoding="utf-8")
     yield from wrong_examples(page, text)
+    yield from broken_blocks(page, text)
     yield from dead_links(page, text)
     yield from foreign_paths(page, text)
 
@@ -139,6 +142,18 @@ def wrong_examples(page: Path, text: str) -> Iterator[str]:
             )
 
 
+def broken_blocks(page: Path, text: str) -> Iterator[str]:
+    """Yield each block of Python that doesn't compile, and each of JSON that doesn't parse."""
+    for block in _BLOCK.finditer(text):
+        try:
+            if block["language"] == "python":
+                compile(block["code"], shown(page), "exec")
+            elif block["language"] == "json":
+                json.loads(block["code"])
+        except (SyntaxError, ValueError) as error:
+            yield f"{place(page, text, block.start())}: this block is no {block['language']}: {error}"
+
+
 def unshown_examples() -> Iterator[str]:
     """Yield each marked part of an example DAG that no page shows."""
     shown_parts = {
@@ -155,15 +170,20 @@ def unshown_examples() -> Iterator[str]:
 def dead_links(page: Path, text: str) -> Iterator[str]:
     """Yield each relative link that leads nowhere."""
     prose = without_code(text)
-    for link in _LINK.finditer(prose):
-        if _ELSEWHERE.match(link["target"]):
-            continue
+    for link in links_in(text):
         where, _, anchor = link["target"].partition("#")
         target = (page.parent / where).resolve() if where else page
         if not target.exists() or not target.is_relative_to(ROOT):
             yield f"{place(page, prose, link.start())}: {link['target']} leads to no file of this repository"
         elif anchor and (target.suffix != ".md" or anchor not in anchors(target)):
             yield f"{place(page, prose, link.start())}: {shown(target)} has no heading for #{anchor}"
+
+
+def links_in(text: str) -> Iterator[re.Match[str]]:
+    """Yield the links of a page that lead into this repository."""
+    for link in _LINK.finditer(without_code(text)):
+        if not _ELSEWHERE.match(link["target"]):
+            yield link
 
 
 def anchors(page: Path) -> set[str]:

@@ -1,13 +1,30 @@
-"""A browser for the tests that look at pages."""
+"""A browser for the tests that look at pages, and pictures of them for the docs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 from local_servers import chromium
+
+IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
+WRITES = os.environ.get("DPONE_WRITE_DOCS") == "1"
+FLAGS = [
+    "--no-sandbox",  # root, as in a container, has none to give
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    # What it would ask of its maker's servers at every start:
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+Picture = Callable[[Page | Locator, str], None]
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +32,17 @@ def browser() -> Iterator[Browser]:
     """Chromium without a window; it is installed where it may be, and else an error says how."""
     program = chromium.install()
     with sync_playwright() as playwright:
-        # Root, as in a container, has no sandbox to give.
-        started = playwright.chromium.launch(executable_path=str(program), args=["--no-sandbox"])
+        started = playwright.chromium.launch(executable_path=str(program), args=FLAGS)
         yield started
         started.close()
+
+
+@pytest.fixture(scope="session")
+def picture() -> Picture:
+    """Write a picture of what is seen into the docs, with DPONE_WRITE_DOCS=1; else do nothing."""
+
+    def take(what: Page | Locator, name: str) -> None:
+        if WRITES:
+            what.screenshot(path=IMAGES / f"{name}.png", animations="disabled")
+
+    return take

@@ -144,6 +144,29 @@ def test_the_emulators_folder(connect: Connect, tmp_path: Path, uri: str, folder
     assert [path.name for path in shown.iterdir()] == ["a.csv"]
 
 
+@pytest.mark.parametrize(
+    ("uri", "folder"),
+    [
+        ("s3://lake/staging/run-1", "s3/lake/staging/run-1/"),
+        ("gs://lake/50%/run 1", "gs/lake/50%2525/run%201/"),
+    ],
+)
+@pytest.mark.parametrize("address", ["https://files.example.org/store", "http://127.0.0.1:8000/"])
+def test_the_emulators_folder_on_a_web_server(
+    connect: Connect, tmp_path: Path, uri: str, folder: str, address: str
+) -> None:
+    connect("dpone_local_object_storage", extra={"root_dir": str(tmp_path), "browse_url": address})
+    assert link_through(ObjectStorageHook("mine"), uri) == f"{address.rstrip('/')}/{folder}"
+
+
+@pytest.mark.parametrize(
+    "address", ["javascript://alert", "files.example.org", "https://me:hunter2@files", "", 7, None]
+)
+def test_what_is_no_address_to_show_leaves_the_folder(connect: Connect, tmp_path: Path, address: Any) -> None:
+    connect("dpone_local_object_storage", extra={"root_dir": str(tmp_path), "browse_url": address})
+    assert link_through(ObjectStorageHook("mine"), "s3://lake/run-1") == (tmp_path / "s3/lake/run-1").as_uri()
+
+
 @given(st.lists(names, min_size=1, max_size=4).map("/".join))
 def test_whatever_a_name_has_in_it_the_console_is_asked_for_just_that(name: str) -> None:
     for scheme, endpoint in (("s3", "https://s3.amazonaws.com"), ("gs", "https://storage.googleapis.com")):

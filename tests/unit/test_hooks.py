@@ -456,6 +456,8 @@ def test_the_test_button_names_a_root_that_can_not_be_one(connect: Connect, tmp_
     worked, message = LocalObjectStorageHook("mine").test_connection()
     assert not worked
     assert str(tmp_path / "file") in message
+    assert message.endswith("A file lies where the emulator needs a folder: write another root_dir or URI.")
+    assert message.count("Could not write") == 1, "once is enough"
 
 
 # What Airflow is told of the package.
@@ -485,10 +487,11 @@ def test_the_connection_type_is_the_hooks_own(connection_type: dict[str, Any]) -
 
 
 def test_the_form_has_the_root_directory_and_a_placeholder_for_it(connection_type: dict[str, Any]) -> None:
-    assert list(connection_type["conn-fields"]) == ["root_dir"]
+    assert list(connection_type["conn-fields"]) == ["root_dir", "browse_url"]
     field = connection_type["conn-fields"]["root_dir"]
     assert field["label"] == "Root directory"
     assert field["schema"] == {"type": "string"}
+    assert connection_type["conn-fields"]["browse_url"]["schema"] == {"type": ["string", "null"]}
     behaviour = connection_type["ui-field-behaviour"]
     assert set(behaviour) <= {"hidden-fields", "relabeling", "placeholders"}
     assert behaviour["placeholders"]["root_dir"].startswith("/")
@@ -507,6 +510,10 @@ class Widget:
         self.options = options
 
 
+class Required(Widget):
+    pass
+
+
 @pytest.fixture
 def _form_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stand in for Flask-AppBuilder and WTForms, which only Airflow 2.11 brings."""
@@ -514,7 +521,7 @@ def _form_library(monkeypatch: pytest.MonkeyPatch) -> None:
         "flask_appbuilder": {},
         "flask_appbuilder.fieldwidgets": {"BS3TextFieldWidget": Widget},
         "wtforms": {"StringField": Widget},
-        "wtforms.validators": {"InputRequired": Widget},
+        "wtforms.validators": {"InputRequired": Required, "Optional": Widget},
     }
     for name, content in modules.items():
         module = ModuleType(name)
@@ -529,7 +536,10 @@ def test_the_form_of_2_11_has_the_same_fields(connection_type: dict[str, Any]) -
     field = connection_type["conn-fields"]["root_dir"]
     assert widgets["root_dir"].arguments == (field["label"],)
     assert widgets["root_dir"].options["description"] == field["description"]
-    assert len(widgets["root_dir"].options["validators"]) == 1, "it is required there, as by its schema here"
+    (check,) = widgets["root_dir"].options["validators"]
+    assert isinstance(check, Required), "it is required there, as by its schema here"
+    (check,) = widgets["browse_url"].options["validators"]
+    assert not isinstance(check, Required)
 
 
 def test_the_form_of_2_11_behaves_the_same(connection_type: dict[str, Any]) -> None:

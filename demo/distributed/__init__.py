@@ -1,0 +1,1 @@
+"""``python -m demo.distributed``: a mapped stage on two Celery workers, one of which is killed."""

@@ -1,0 +1,133 @@
+"""Stage 10,000 files in 100 mapped instances on two Celery workers, then again while one of them is killed."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from demo.distributed.needs import missing_extra
+
+ROOT = Path(__file__).resolve().parents[2]
+HOME = ROOT / ".demo" / "distributed"
+DAG_FILE = ROOT / "example_dags" / "example_distributed.py"
+BUCKET = "landing"
+FULL, SHORT = (100, 100), (20, 10)
+# Airflow takes a task for dead after 300 seconds without a heartbeat: the demo doesn't wait so long.
+QUICKER_SETTINGS = {
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "5",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+}
+
+
+def main(words: list[str] | None = None) -> int:
+    """Return 0 if every count agrees, 1 if not or if something is missing."""
+    parser = argparse.ArgumentParser(prog="python -m demo.distributed", description=__doc__)
+    parser.add_argument("--short", action="store_true", help="20 instances of 10 files")
+    parser.add_argument("--kill-worker", action=argparse.BooleanOptionalAction, default=True, help="the second run")
+    parser.add_argument("--broker", help="the URL of a Redis to use, by default one that is started for this")
+    parser.add_argument("--home", type=Path, default=HOME, help="where logs and data lie; emptied first")
+    chosen = parser.parse_args(words)
+    problem = missing_extra()
+    if problem is not None:
+        print(problem, file=sys.stderr)
+        return 1
+
+    from local_servers import ProgramMissingError, ServerStartError
+    from local_servers.debian import PackageMissingError
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _demonstrate(chosen)
+    except (ServerStartError, PackageMissingError, ProgramMissingError) as error:
+        print(str(error).rstrip(), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted; everything that was started has ended.", file=sys.stderr)
+        return 130
+
+
+def _demonstrate(chosen: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from demo.distributed.report import show
+    from demo.distributed.runs import DAG_ID, RunError, Size, run
+    from demo.distributed.store import Store
+    from local_servers import SeaweedFS
+    from local_servers.celery_airflow import CeleryAirflow
+    from local_servers.postgresql import PostgreSQL
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    shutil.rmtree(chosen.home, ignore_errors=True)
+    dags = chosen.home / "dags"
+    dags.mkdir(parents=True)
+    shutil.copy(DAG_FILE, dags)
+    instances, files_each = SHORT if chosen.short else FULL
+    began = time.monotonic()
+    with (
+        _broker(chosen.broker, chosen.home) as broker_url,
+        SeaweedFS.start(chosen.home) as server,
+        PostgreSQL.start(chosen.home) as database,
+    ):
+        console.print(
+            "SeaweedFS, PostgreSQL and Redis run; starting Airflow with two Celery workers (a minute or two) …"
+        )
+        with CeleryAirflow.start(
+            chosen.home, dags, database=database, broker_url=broker_url, environment=QUICKER_SETTINGS
+        ) as airflow:
+            server.create_bucket(BUCKET)
+            airflow.api.add_connection("aws_default", server.airflow_connection())
+            airflow.wait_for_dag(DAG_ID)
+            console.print(f"Airflow runs after {time.monotonic() - began:.0f} s: {', '.join(airflow.workers)}.")
+            store = Store.of(server)
+            good = True
+            runs = [(None, 0.0), ("worker-2", 2.0 / files_each)] if chosen.kill_worker else [(None, 0.0)]
+            for kill, seconds_a_file in runs:
+                size = Size(instances, files_each, seconds_a_file=seconds_a_file)
+                console.print(
+                    f"\n[bold]{size.files:,} files in {instances} instances"
+                    f"{f', and {kill} is killed in the middle' if kill else ''}[/bold]"
+                )
+                before = {name: worker.cpu_seconds() for name, worker in airflow.workers.items()}
+                try:
+                    outcome = run(airflow, store, size, kill=kill, tell=console.print)
+                except RunError as error:
+                    console.print(f"[red]{error}[/red]")
+                    return 1
+                used = {
+                    name: worker.cpu_seconds() - before[name]
+                    for name, worker in airflow.workers.items()
+                    if name != kill
+                }
+                good = show(console, outcome, used) and good
+    console.print("[green]The demo passed.[/green]" if good else "[red]The demo failed.[/red]")
+    console.print(f"{time.monotonic() - began:.0f} s in all. Logs: {chosen.home}", soft_wrap=True)
+    return 0 if good else 1
+
+
+@contextmanager
+def _broker(url: str | None, home: Path) -> Iterator[str]:
+    """Yield the URL of a Redis that answers, started for this unless one is given."""
+    from local_servers.redis_server import Redis, check_answers
+
+    if url is not None:
+        check_answers(url)
+        yield url
+    else:
+        with Redis.start(home) as redis:
+            yield redis.url
+
+
+def _interrupt(signal_number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

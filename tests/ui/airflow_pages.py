@@ -1,0 +1,103 @@
+"""Airflow's pages as the tests use them: the connection form, a DAG's grid, a task instance."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from typing import Any
+from urllib.parse import quote
+
+from playwright.sync_api import Locator, Page, expect
+
+from local_servers.standalone_airflow import StandaloneAirflow
+
+RUN_SECONDS = 300
+EXTRA_FIELDS = "Extra Fields"
+
+
+class Api:
+    """The few calls that the tests make beside the browser."""
+
+    def __init__(self, airflow: StandaloneAirflow) -> None:
+        self._root = f"{airflow.url}/api/v2"
+
+    def trigger(self, dag_id: str, **conf: Any) -> str:
+        """Start a run; return its id."""
+        run = self._call(f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
+        return str(run["dag_run_id"])
+
+    def finished(self, dag_id: str, run_id: str) -> str:
+        """Wait until a run has ended; return its state."""
+        deadline = time.monotonic() + RUN_SECONDS
+        while time.monotonic() < deadline:
+            state = str(self._call(f"dags/{dag_id}/dagRuns/{quote(run_id)}")["state"])
+            if state in ("success", "failed"):
+                return state
+            time.sleep(0.5)
+        raise TimeoutError(f"{dag_id}, {run_id} is still {state} after {RUN_SECONDS} seconds")
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        """Return what a task returned."""
+        path = f"dags/{dag_id}/dagRuns/{quote(run_id)}/taskInstances/{task_id}/xcomEntries/return_value"
+        return self._call(f"{path}?deserialize=true")["value"]
+
+    def _call(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self._root}/{path}", data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+
+class ConnectionForm:
+    """The dialog that adds a connection."""
+
+    def __init__(self, page: Page) -> None:
+        self.dialog = page.get_by_role("dialog")
+        self._page = page
+
+    def open(self, airflow: StandaloneAirflow, conn_id: str, type_name: str) -> None:
+        """Open it for a new connection."""
+        self._page.goto(f"{airflow.url}/connections")
+        self._page.get_by_role("button", name="Add Connection").first.click()
+        self.dialog.get_by_label("Connection ID").fill(conn_id)
+        self.dialog.get_by_role("combobox", name="Connection Type").click()
+        self._page.keyboard.type(type_name)
+        self._page.get_by_role("option", name=type_name, exact=True).click()
+
+    def fields(self) -> dict[str, bool]:
+        """Return the labels that are in sight, and whether each has a red star."""
+        texts = [text.strip() for text in self.dialog.locator("label:visible").all_inner_texts()]
+        return {text.removesuffix("*").strip(): text.endswith("*") for text in texts}
+
+    def unfold(self, section: str) -> None:
+        """Open one of the sections; the one that was open closes."""
+        self.dialog.get_by_role("button", name=section, exact=True).click()
+
+    def own(self, label: str) -> Locator:
+        """Return the field of ours with that label: Airflow ties no label to it that could be asked for."""
+        return self.dialog.get_by_role("group").filter(has_text=label).get_by_role("textbox")
+
+    def save(self) -> None:
+        """Save, and wait until the dialog is closed."""
+        self.dialog.get_by_role("button", name="Save").click()
+        expect(self.dialog).to_be_hidden()
+
+
+def button_of_test(page: Page, conn_id: str) -> Locator:
+    """Return the Test button in a connection's row."""
+    return page.get_by_role("row").filter(has_text=conn_id).get_by_role("button", name="Test Connection")
+
+
+def instance_path(dag_id: str, run_id: str, task_id: str) -> str:
+    """Return the path of a task instance's page."""
+    return f"/dags/{dag_id}/runs/{quote(run_id)}/tasks/{task_id}"
+
+
+def state_in_grid(page: Page, run_id: str, task_id: str) -> str:
+    """Return the state that the grid tells of a cell that the mouse points at."""
+    page.get_by_test_id(f"grid-{run_id}-{task_id}").hover()
+    told = page.get_by_role("tooltip").filter(has_text=f"Task ID: {task_id}").filter(has_text=f"Run ID: {run_id}")
+    state = told.get_by_text("State:")
+    expect(state).to_be_visible()
+    return state.inner_text().removeprefix("State:").strip()

@@ -1,0 +1,123 @@
+"""Run the tests on each Python and each Airflow that are supported: ``make test-matrix``.
+
+A cell is one Python and one Airflow, as ``3.12/3.0``: a virtual environment of its own below ``.matrix/``, with the
+versions of ``constraints/airflow-<minor>.txt``, in which the unit tests, the emulator's part of the conformance suite
+and the DAG tests run. What came of a cell is in ``.matrix/`` as soon as it is known, and ``--resume`` leaves out what
+has passed. ``--write-docs`` puts what is known into ``docs/versions.md``.
+
+The exit code is 1 if a cell failed or none of them could run. That there is no interpreter for a cell is said and
+fails nothing: no computer needs to have them all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import date
+from types import FrameType
+
+from tools.matrix import cells, interpreters, results
+from tools.matrix.cells import PARTS, Cell, shown
+from tools.matrix.environment import Environment, StepError
+from tools.matrix.results import FAILED, NO_INTERPRETER, NOT_FOR_IT, PASSED, UNFINISHED, Result
+
+
+class Stopped(BaseException):
+    """SIGTERM has come."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Return 0 if nothing failed and something was run."""
+    parser = argparse.ArgumentParser(prog="matrix", description="Run the tests on each Python and each Airflow.")
+    parser.add_argument("cells", nargs="*", metavar="CELL", help="such as 3.12/3.0, or corners; all if none is given")
+    parser.add_argument("--jobs", type=int, default=2, help="files of tests at once")
+    parser.add_argument("--resume", action="store_true", help="leave out what has passed in an earlier run")
+    parser.add_argument("--write-docs", action="store_true", help=f"write the table of {shown(results.PAGE)}")
+    given = parser.parse_args(arguments)
+    try:
+        asked = cells.parse(given.cells)
+    except ValueError as error:
+        parser.error(str(error))
+    cells.HOME.mkdir(exist_ok=True)
+    with (cells.HOME / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"Another make test-matrix is at work in {shown(cells.HOME)}: wait for its end.", file=sys.stderr)
+            return 1
+        return _run(asked, given)
+
+
+def _run(asked: Sequence[Cell], given: argparse.Namespace) -> int:
+    before = signal.signal(signal.SIGTERM, _stop)
+    came: dict[Cell, Result] = {}
+    try:
+        for cell in asked:
+            known = results.read(cell) if given.resume else None
+            came[cell] = known if known and known.outcome == PASSED else run_cell(cell, given.jobs, known)
+            _say(results.line(cell, came[cell]))
+    except (KeyboardInterrupt, Stopped) as stopped:
+        _say("Stopped; with --resume what has passed is left out the next time.")
+        return 128 + (signal.SIGTERM if isinstance(stopped, Stopped) else signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if len(came) > 1:
+        _say("\n" + "\n".join(results.line(cell, result) for cell, result in came.items()))
+    if given.write_docs:
+        results.write_docs(results.PAGE, {cell: known for cell in cells.GRID if (known := results.read(cell))})
+        _say(f"Written into {shown(results.PAGE)}.")
+    return results.exit_code(list(came.values()))
+
+
+def run_cell(cell: Cell, jobs: int, known: Result | None) -> Result:
+    """Install what the cell needs and run its tests; return what came of it, which is kept after each part.
+
+    :param known: what came of it earlier, if the parts of it that passed are to be left out.
+    """
+    if known is None:
+        results.forget(cell)
+    result = Result(UNFINISHED, date.today().isoformat())
+    try:
+        _run_parts(cell, jobs, known, result)
+    except StepError as error:
+        result.outcome, result.reason = FAILED, str(error)
+    results.write(cell, result)
+    return result
+
+
+def _run_parts(cell: Cell, jobs: int, known: Result | None, result: Result) -> None:
+    interpreter = interpreters.find(cell.python)
+    if interpreter is None:
+        result.outcome, result.reason = NO_INTERPRETER, interpreters.none_of(cell.python)
+        return
+    _say(f"{cell}: installing into {shown(cell.home)} …")
+    environment = Environment(cell)
+    environment.make(interpreter)
+    result.python, result.airflow = environment.versions()
+    result.reason = environment.refusal()
+    if result.reason:
+        result.outcome = NOT_FOR_IT
+        return
+    environment.install()
+    if known and (known.python, known.airflow) == (result.python, result.airflow):
+        result.parts = {name: part for name, part in known.parts.items() if not part.failed}
+    for name in [name for name in PARTS if name not in result.parts]:
+        _say(f"{cell}: {name} …")
+        result.parts[name] = environment.test(name, jobs)
+        results.write(cell, result)
+    result.outcome = FAILED if result.failed_tests else PASSED
+
+
+def _stop(signal_number: int, frame: FrameType | None) -> None:
+    raise Stopped
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

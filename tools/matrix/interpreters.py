@@ -1,0 +1,41 @@
+"""Finds the Pythons of the grid among those that this computer has."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def find(version: str, environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Return a Python of that version that can make virtual environments: this one, one on the PATH, or pyenv's."""
+    name = f"python{version}"
+    pyenv = Path(environment.get("PYENV_ROOT") or Path(environment.get("HOME", "~")).expanduser() / ".pyenv")
+    candidates = [
+        Path(sys.executable),
+        *(Path(folder) / name for folder in environment.get("PATH", os.defpath).split(os.pathsep) if folder),
+        *sorted((pyenv / "versions").glob(f"{version}.*/bin/{name}"), reverse=True),
+    ]
+    return next((path for path in candidates if _is_python(path, version)), None)
+
+
+def none_of(version: str) -> str:
+    """Return what to say where there is none: how it was looked for, and how to get it."""
+    return (
+        f"no Python {version} with venv: there is no python{version} that runs on the PATH or in pyenv's versions; "
+        f"install it, with pyenv install {version} for one (of Debian's packages bookworm has 3.11 alone)"
+    )
+
+
+def _is_python(path: Path, version: str) -> bool:
+    """Whether it is what its name says: pyenv's shims are on the PATH for versions that aren't chosen, too."""
+    ask = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"
+    if not path.is_file():
+        return False
+    try:
+        answer = subprocess.run([path, "-c", ask], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return answer.returncode == 0 and answer.stdout.strip() == version
