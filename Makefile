@@ -20,13 +20,16 @@ INSTALLED_BY := Makefile pyproject.toml constraints/airflow-3.3.txt constraints/
 .PHONY: help demo demo-s3 demo-distributed test test-airflow2 test-unit test-distributed test-ui test-matrix fuzz bench docs package lint format clean
 
 help: ## Show what there is
-	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 demo: $(VENV)/.demo ## Stage, load, check and clean up a year of flights on the local emulator
 	$(VENV)/bin/python -m demo local
 
 demo-s3: $(VENV)/.demo ## The same DAG against SeaweedFS, a real S3 server
 	$(VENV)/bin/python -m demo s3
+
+demo-distributed: $(VENV)/.distributed ## A mapped stage on two Celery workers, one of them killed; wants Debian's postgresql and redis-server; SHORT=1
+	$(VENV)/bin/python -m demo.distributed $(if $(SHORT),--short)
 
 test: $(VENV)/.dev ## The tests on Airflow 3.3, then unit and DAG tests on 2.11; starts its own servers
 	@echo "Running the tests on Airflow 3.3 …"
@@ -44,6 +47,14 @@ endif
 test-unit: $(VENV)/.dev ## The tests that need no server
 	$(VENV)/bin/python $(PYTEST) tests/unit
 
+test-distributed: $(VENV)/.distributed ## The tests with Celery workers; wants Debian's postgresql and redis-server, installs them as root
+	$(VENV)/bin/python -m pytest tests/distributed
+
+test-ui: $(VENV)/.docs ## The tests in a browser: Airflow's UI, the report, the docs; wants Debian's chromium, installs it as root
+	@echo "These tests need Debian's chromium: installed here by root, and elsewhere \$$CHROMIUM or what is on the PATH."
+	$(VENV)/bin/python -m local_servers.chromium
+	$(VENV)/bin/python -m pytest tests/ui
+
 # CI runs CELLS=corners; MATRIX=--resume leaves out what has passed, MATRIX=--write-docs writes docs/versions.md.
 test-matrix: ## The unit, emulator and DAG tests on each Python and Airflow; CELLS="3.12/3.0 3.13/3.3" for some
 	$(PYTHON) -m tools.matrix --jobs $(JOBS) $(CELLS) $(MATRIX)
@@ -58,7 +69,7 @@ bench: $(VENV_BENCH)/.done $(if $(PYTHON_2_11),$(VENV_BENCH_DPONE)/.done) ## Mea
 	$(VENV_BENCH)/bin/python -m benchmarks $(BENCH)
 
 docs: $(VENV)/.docs ## The documentation site, in site/; a dead link or anchor stops it
-	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build
 	$(VENV)/bin/python -m tools.check_site
 	@echo "The documentation is in site/index.html."
 

@@ -99,7 +99,7 @@ def cases(*, quick: bool) -> list[tuple[str, Case]]:
     """Return everything that is measured, with its server."""
     counts = (10, 100) if quick else (100, 1_000, 10_000, 100_000)
     sizes = (1, 32) if quick else (16, 256, 2048)
-    parts = (1, 10) if quick else (1, 10, 100, 1_000)
+    parts = (1, 10) if quick else (1, 10, 100)
     total = counts[-1] if quick else 10_000
     found = [("null", Case("files", count, _KIB)) for count in counts]
     found += [("null", Case("bytes", 1, size * _MIB)) for size in sizes]
@@ -110,7 +110,7 @@ def cases(*, quick: bool) -> list[tuple[str, Case]]:
     # What SeaweedFS takes for 100,000 files would be minutes for each round.
     found += [("seaweedfs", Case("files", count, _KIB)) for count in counts[:-1]]
     found += [("seaweedfs", Case("bytes", 1, size * _MIB)) for size in sizes]
-    found += [("seaweedfs", Case("instances", total, _KIB, count)) for count in parts[:3]]
+    found += [("seaweedfs", Case("instances", total, _KIB, count)) for count in parts]
     return found
 
 
@@ -225,19 +225,13 @@ class Runner:
 
 def _one(runner: Runner, home: Path, server: str, case: Case, number: int) -> Iterator[Figures]:
     """Measure the tasks of one run."""
-    one_file = case.section == "evidence"
-    workload = Workload("", "", 1 if one_file else case.files, case.size)
+    workload = Workload("", "", 1 if case.section == "evidence" else case.files, case.size)
     source = workload.make(home / "files")
     warm(source)
     scratch = home / "scale-scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
-        if one_file:  # each sweep has a base of its own
-            for action in case.actions:
-                with SERVERS[server](scratch / "server") as there:
-                    yield _task(runner, there, server, case, action, source, scratch, number)
-            return
         with SERVERS[server](scratch / "server") as there:
             for action in case.actions:
                 yield _task(runner, there, server, case, action, source, scratch, number)

@@ -37,7 +37,7 @@ with DAG(
         conn_id="aws_default",
         delete_local=True,
     )
-    def extract(part: int, params: dict[str, Any], staging_dir: str) -> Iterator[Path]:
+    def extract(part: int, staging_dir: str, params: dict[str, Any]) -> Iterator[Path]:
         """Write the files of a part, each of which is uploaded while the next one is written."""
         rows = params["rows_each"]
         for number in range(params["files_each"]):
@@ -66,10 +66,10 @@ with DAG(
         store = S3Hook("aws_default")
         keys = store.get_credentials()
         parameters = {"dpone_access_key": keys.access_key, "dpone_secret_key": keys.secret_key}
-        endpoint = store.conn_config.endpoint_url
+        endpoint, columns = store.conn_config.endpoint_url, "id UInt64, value Float64"
         with Session() as session:
-            session.query("CREATE TABLE measurements (id UInt64, value Float64) ENGINE = MergeTree ORDER BY id")
-            for source in clickhouse.tables(whole, credentials="parameters", endpoint=endpoint):
+            session.query(f"CREATE TABLE measurements ({columns}) ENGINE = MergeTree ORDER BY id")
+            for source in clickhouse.tables(whole, credentials="parameters", endpoint=endpoint, structure=columns):
                 session.query(f"INSERT INTO measurements SELECT * FROM {source}", params=parameters)
             found = session.query("SELECT count(), uniqExact(id), sum(id) FROM measurements").data()
         rows, distinct, total = found.strip().split(",")

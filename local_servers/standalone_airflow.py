@@ -25,7 +25,7 @@ from local_servers.airflow_settings import settings
 from local_servers.ports import reserved_ports
 from local_servers.process import ServerStartError, running
 
-START_SECONDS = 300.0  # it makes its database first, and then five processes import Airflow
+START_SECONDS = 600.0  # it makes its database first, and then five processes import Airflow
 STOP_SECONDS = 3.0  # SIGTERM ends nothing but the first of its processes, and that at once
 COMPONENTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 EXAMPLE_DAGS = Path(__file__).parent.parent / "example_dags"
@@ -105,9 +105,17 @@ def _settings(home: Path, port: int, worker_logs: int, trigger_logs: int) -> dic
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__PARALLELISM": "2",
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_logs),
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_logs),
+        # What a busy machine, as one that runs tests, would otherwise take for a dead part.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "120",
+        "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "300",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "300",
+        "AIRFLOW__DAG_PROCESSOR__HEALTH_CHECK_THRESHOLD": "300",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "1200",
+        "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "300",
+        "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
 
@@ -124,7 +132,7 @@ def _is_taken(port: int) -> bool:
 
 def _is_healthy(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/api/v2/monitor/health", timeout=10) as answer:  # noqa: S310 - our own
+        with urllib.request.urlopen(f"{url}/api/v2/monitor/health", timeout=60) as answer:  # noqa: S310 - our own
             parts = json.load(answer)
     except (OSError, urllib.error.URLError, ValueError):
         return False
@@ -144,7 +152,7 @@ def main() -> int:
         with StandaloneAirflow.start(home / "airflow", chosen.dags.resolve(), port=chosen.port) as airflow:
             print(f"Airflow is at {airflow.url}; Ctrl-C ends it.", flush=True)
             signal.pause()
-    except PortTakenError as error:
+    except ServerStartError as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

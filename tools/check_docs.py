@@ -38,6 +38,7 @@ _EXAMPLE = re.compile(
 _COMMENT = re.compile(r"<!--\s*example", re.I)
 _START = re.compile(r"# \[START (\S+)\]")
 _LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)\s]+)(?:\s+\"[^\"]*\")?\)")
+_LINK_BY_REFERENCE = re.compile(r"\[[^\]]*\] ?\[(?P<label>[^\]]*)\]")
 _ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:", re.I)
 _FENCE = re.compile(r"^(```|~~~).*?^\1[^\S\n]*$", re.M | re.S)
 _BLOCK = re.compile(r"^(?P<fence>```|~~~)(?P<language>[\w+-]*)[^\n]*\n(?P<code>.*?)^(?P=fence)[^\S\n]*$", re.M | re.S)
@@ -170,6 +171,10 @@ def unshown_examples() -> Iterator[str]:
 def dead_links(page: Path, text: str) -> Iterator[str]:
     """Yield each relative link that leads nowhere."""
     prose = without_code(text)
+    for link in _LINK_BY_REFERENCE.finditer(prose):
+        if f"\n[{link['label']}]: " not in text:
+            where = place(page, prose, link.start())
+            yield f"{where}: no line says where [{link['label']}] leads, or a comma is missing"
     for link in links_in(text):
         where, _, anchor = link["target"].partition("#")
         target = (page.parent / where).resolve() if where else page

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import is_dataclass
 from importlib import import_module
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import dedent
 from types import ModuleType
@@ -25,24 +26,10 @@ from typing import Any
 from dpone_airflow.storage import errors
 from dpone_airflow.storage.client import BaseObjectStorageClient, ObjectStorageClient
 
-#: Of a module with ``__all__`` that is checked, of another one the public names that it defines.
-PUBLIC_MODULES = (
-    "dpone_airflow.cli.main",
-    "dpone_airflow.decorators.stage_files",
-    "dpone_airflow.get_provider_info",
-    "dpone_airflow.hooks",
-    "dpone_airflow.operators",
-    "dpone_airflow.plugins.macros",
-    "dpone_airflow.staging",
-    "dpone_airflow.staging.loaders.bigquery",
-    "dpone_airflow.staging.loaders.clickhouse",
-    "dpone_airflow.staging.loaders.databricks",
-    "dpone_airflow.staging.loaders.duckdb",
-    "dpone_airflow.staging.loaders.redshift",
-    "dpone_airflow.staging.loaders.snowflake",
-    "dpone_airflow.storage",
-    "dpone_airflow.storage.errors",
-)
+_PACKAGE = Path(errors.__file__).parent.parent
+#: The console script, and what Airflow asks for: public without ``__all__``.
+_ENTRY_POINTS = ("dpone_airflow.cli.main", "dpone_airflow.get_provider_info")
+_ALL = re.compile(r"^__all__\b", re.M)
 _PARAM = re.compile(r"^\s*:param (?P<name>[^:\n]*):", re.M)
 _RAISES = re.compile(r"^\s*:raises\b ?(?P<names>[^:\n]*):", re.M)
 
@@ -51,7 +38,7 @@ def main() -> int:
     """Return 0 if every public name is documented."""
     with TemporaryDirectory(prefix="dpone-") as home:
         os.environ["AIRFLOW_HOME"] = home  # Airflow makes it when it is imported
-        modules = [import_module(name) for name in PUBLIC_MODULES]
+        modules = [import_module(name) for name in public_modules()]
     problems = [problem for module in modules for problem in problems_of(module)]
     for problem in problems:
         print(problem)
@@ -60,16 +47,19 @@ def main() -> int:
     return 1 if problems else 0
 
 
+def public_modules() -> list[str]:
+    """Return the modules that say what they offer, and the entry points."""
+    paths = [path for path in sorted(_PACKAGE.rglob("*.py")) if _ALL.search(path.read_text(encoding="utf-8"))]
+    parts = (path.relative_to(_PACKAGE.parent).with_suffix("").parts for path in paths)
+    return [*(".".join(part).removesuffix(".__init__") for part in parts), *_ENTRY_POINTS]
+
+
 def public_names(module: ModuleType) -> list[str]:
-    """Return the names that others may rely on."""
-    if hasattr(module, "__all__"):
-        return list(module.__all__)
+    """Return the classes and functions of ``__all__``, or else those that the module defines with a plain name."""
+    defined = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+    offered = getattr(module, "__all__", [name for name in defined if not name.startswith("_")])
     return [
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_")
-        and (inspect.isclass(value) or inspect.isfunction(value))
-        and value.__module__ == module.__name__
+        name for name in offered if inspect.isclass(getattr(module, name)) or inspect.isfunction(getattr(module, name))
     ]
 
 
@@ -79,7 +69,7 @@ def problems_of(module: ModuleType) -> Iterator[str]:
         value, place = getattr(module, name), f"{module.__name__}.{name}"
         if inspect.isclass(value):
             yield from _class_problems(value, place)
-        elif inspect.isfunction(value):
+        else:
             yield from _problems(place, _text(value.__doc__), "", [value], value)
 
 

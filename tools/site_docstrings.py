@@ -7,6 +7,8 @@ from typing import Any
 
 import griffe
 
+from tools.check_docs import ROOT
+
 _SEE_ALSO = re.compile(r"^\.\. seealso:: ``docs/(?P<page>\S+?)\.md``$", re.M)
 _LITERAL_BLOCK = re.compile(r"^::\n\n", re.M)
 _LITERAL_BLOCK_AFTER_TEXT = re.compile(r"::$", re.M)
@@ -24,6 +26,10 @@ class MarkdownDocstrings(griffe.Extension):
 
 def markdown(text: str) -> str:
     """Return a docstring as Markdown."""
-    text = _SEE_ALSO.sub(lambda found: f"See [{found['page']}](../{found['page']}.md).", text)
+    text = _SEE_ALSO.sub(lambda found: f"See [{_title(found['page'])}](../{found['page']}.md).", text)
     text = _ROLE.sub(r"`\g<name>`", text)
     return _LITERAL_BLOCK_AFTER_TEXT.sub(":", _LITERAL_BLOCK.sub("", text))
+
+
+def _title(page: str) -> str:
+    return (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")

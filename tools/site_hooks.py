@@ -14,20 +14,21 @@ import posixpath
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
+from typing import TYPE_CHECKING, Any
 
 from tools import check_docs
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 ROOT = check_docs.ROOT
 DOCS = ROOT / "docs"
 
 #: Files of the root that have a place of their own on the site.
 AT_THE_ROOT = {
-    "README.md": "index.md",
+    "README.md": "readme.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
@@ -43,8 +44,6 @@ REFERENCE = {
     "dpone_airflow/storage/__init__.py": "Storage clients",
     "dpone_airflow/storage/errors.py": "Errors",
 }
-#: The loaders' modules that are for others; what they share with each other isn't.
-LOADERS = ("redshift", "bigquery", "snowflake", "databricks", "clickhouse", "duckdb")
 # In the navigation these stand for all pages of their kind.
 _ALL_EXAMPLES = "examples/*"
 _WHOLE_REFERENCE = "reference/*"
@@ -65,10 +64,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     _sources.clear()
     to_read = sorted(DOCS.rglob("*.md"))
     for path in (*_examples(), *(ROOT / name for name in REFERENCE), *(ROOT / name for name in AT_THE_ROOT)):
-        if path.name != "README.md":
-            _add(path, files, config)
-            to_read.append(path)
-    seen = {ROOT / "README.md", *to_read}
+        _add(path, files, config)
+        to_read.append(path)
+    seen = set(to_read)
     while to_read:
         page = to_read.pop()
         if page.suffix != ".md":
@@ -147,6 +145,8 @@ def _examples() -> list[Path]:
 
 
 def _add(path: Path, files: Files, config: MkDocsConfig) -> None:
+    from mkdocs.structure.files import File  # tools.check_site reads this module where MkDocs isn't installed
+
     uri = page_of(path)
     _sources[uri] = path
     files.append(File.generated(config, uri, content=_content(path)))
@@ -194,12 +194,9 @@ def _reference(path: Path) -> str:
 
 
 def _modules_of(path: Path) -> list[Path]:
-    """Return the modules that have the public names of a reference page: the package's own, or those in it."""
-    if path.name != "__init__.py" or public_names(path):
-        return [path]
-    if path.parent.name == "loaders":
-        return [path.parent / f"{name}.py" for name in LOADERS]
-    return sorted(path.parent.glob("[!_]*.py"))
+    """Return the modules that have the public names of a reference page: the package's own, or those that it names."""
+    inner = [path.parent / f"{name}.py" for name in public_names(path)]
+    return inner if path.name == "__init__.py" and all(module.is_file() for module in inner) else [path]
 
 
 def _described(path: Path) -> list[str]:

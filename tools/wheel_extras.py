@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -63,9 +64,12 @@ def check_extras(wheel: Path, work: Path, pins: Path) -> None:
 
     :raises WrongPackageError: for the first one that isn't as it should be.
     """
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
         for line in pool.map(lambda extra: check_extra(extra, wheel, work, pins), EXTRAS):
             print(line, flush=True)
+    finally:  # after a failure, or Ctrl-C, no further one begins
+        pool.shutdown(cancel_futures=True)
 
 
 def check_extra(extra: Extra, wheel: Path, work: Path, pins: Path) -> str:
@@ -78,7 +82,9 @@ def check_extra(extra: Extra, wheel: Path, work: Path, pins: Path) -> str:
     shown = f"the wheel {f'with the extra {extra.name}' if extra.name else 'without extras'}"
     for what, found, wanted in compared(extra, home, told):
         if found != wanted:
-            raise WrongPackageError(f"{shown}: {what} is {found!r} and not {wanted!r}")
+            said = "".join(f"\n{name}: {error}" for name, error in told["import_errors"].items())
+            raise WrongPackageError(f"{shown}: {what}: {found!r} and not {wanted!r}; see {home}.{said}")
+    shutil.rmtree(home)  # one without a fault has no more to tell, and takes hundreds of megabytes
     parsed = sum(1 for _ in EXAMPLES.glob("*.py")) - len(told["import_errors"])
     missing_extras = sorted(set(EXTRA_OF.values()) - {EXTRA_OF[store] for store in extra.stores})
     otherwise = f"without {', '.join(missing_extras)} a MissingExtraError; " if missing_extras else ""
@@ -105,7 +111,11 @@ def probe(python: Path, home: Path, way: str) -> dict[str, Any]:
     for example in EXAMPLES.glob("*.py"):
         (dags / example.name).write_bytes(example.read_bytes())
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
-    environment |= settings(home, dags) | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR", "TMPDIR": str(home)}
+    environment |= settings(home, dags) | {
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+        "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "0",  # a machine at work may take longer for Google's SDK
+        "TMPDIR": str(home),
+    }
     answer = run([python, "-P", PROBE, dags, way], cwd=home, environment=environment)
     told: dict[str, Any] = json.loads(answer.splitlines()[-1])
     return told

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -39,6 +40,7 @@ _IMPORTED_BY_HOOKS = (
     "obstore.store",
 )
 _RUN_ID = "run"
+_LOOK_EVERY_SECONDS = 0.05
 _Job = Mapping[str, Any]
 _Told = dict[str, int]
 
@@ -186,7 +188,8 @@ class Sweep(Task):
         self._client = self.get_client(self.uri)
         self._swept = 0
         fast = self.get_client(self.uri, "auto")
-        for number in range(job["count"]):
+        # The sweep that only looks comes first, and leaves what the other one finds.
+        for number in range(job["count"] if job["action"] == "sweep" else 0):
             run_id = f"run-{number:06}"
             service = ObjectStorageStagingService(client=fast, writer=self.writer(run_id=run_id))
             service.cleanup(service.stage_files(self.plan(run_id=run_id), job["source"]))
@@ -223,13 +226,25 @@ def main() -> None:
     """Do one job after the other."""
     for name in _IMPORTED_BY_HOOKS:
         import_module(name)
+    parent = os.getppid()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
             _do(json.loads(line))
-        _, status = os.waitpid(child, 0)
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.write(f"{_exit_code(child, parent)}\n")
         sys.stdout.flush()
+
+
+def _exit_code(child: int, parent: int) -> int:
+    """Return a job's exit code; end it and this process if who wants to know is gone."""
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if os.getppid() != parent:
+            os.kill(child, signal.SIGKILL)
+            sys.exit(1)
+        time.sleep(_LOOK_EVERY_SECONDS)
 
 
 def _do(job: dict[str, Any]) -> NoReturn:

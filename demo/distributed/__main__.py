@@ -60,11 +60,14 @@ def _demonstrate(chosen: argparse.Namespace) -> int:
     from demo.distributed.report import show
     from demo.distributed.runs import DAG_ID, RunError, Size, run
     from demo.distributed.store import Store
-    from local_servers import SeaweedFS
+    from local_servers import SeaweedFS, postgresql, redis_server
     from local_servers.celery_airflow import CeleryAirflow
-    from local_servers.postgresql import PostgreSQL
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    # Before anything starts: what isn't there is installed, or named in a line.
+    postgresql.program()
+    if chosen.broker is None:
+        redis_server.program()
     shutil.rmtree(chosen.home, ignore_errors=True)
     dags = chosen.home / "dags"
     dags.mkdir(parents=True)
@@ -74,7 +77,7 @@ def _demonstrate(chosen: argparse.Namespace) -> int:
     with (
         _broker(chosen.broker, chosen.home) as broker_url,
         SeaweedFS.start(chosen.home) as server,
-        PostgreSQL.start(chosen.home) as database,
+        postgresql.PostgreSQL.start(chosen.home) as database,
     ):
         console.print(
             "SeaweedFS, PostgreSQL and Redis run; starting Airflow with two Celery workers (a minute or two) …"

@@ -41,9 +41,11 @@ def show(console: Console, outcome: Outcome, cpu_seconds: Mapping[str, float]) -
     console.print(f"CPU of the workers: {used}")
     for lost in outcome.lost:
         console.print(
-            f"Instance {lost.map_index} was on {lost.worker} with {lost.staged_before} files staged: taken for dead "
-            f"after {lost.found_after_seconds:.0f} s, queued again after {lost.queued_after_seconds:.0f} s, begun again on "
-            f"{lost.back_on} after {lost.back_after_seconds:.0f} s; sent {lost.sent_again} of {outcome.size.files_each}"
+            f"Instance {lost.map_index} was on {lost.worker} with {lost.staged_before} files staged: "
+            f"taken for dead after {lost.found_after_seconds:.0f} s, "
+            f"queued again after {lost.queued_after_seconds:.0f} s, "
+            f"begun again on {lost.back_on} after {lost.back_after_seconds:.0f} s; "
+            f"sent {lost.sent_again} of {outcome.size.files_each}"
         )
     complaints = outcome.complaints()
     for complaint in complaints:

@@ -36,7 +36,8 @@ class StageFilesDecoratedOperator(DecoratedOperator, ObjectStorageStageOperator)
     A parameter ``staging_dir`` that the caller gives no value is given a fresh directory, as a text, which
     is removed when everything is staged.
 
-    See ``docs/operators/stage_files.md``.
+    .. seealso:: ``docs/operators/stage_files.md``
+
     https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/taskflow.html
 
     :param python_callable: the function, which isn't async. Parameters that bear the name of a variable of Airflow's

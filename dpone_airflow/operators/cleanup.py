@@ -40,7 +40,7 @@ class StagingCleanupOperator(BaseOperator):
     https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/dags.html#trigger-rules
     https://airflow.apache.org/docs/apache-airflow/stable/howto/setup-and-teardown.html
 
-    See ``docs/cleanup.md`` for the states that come out.
+    .. seealso:: ``docs/cleanup.md``
 
     :param manifest: the output of an ``ObjectStorageStageOperator``, or of the
         ``StagingVerifyOperator`` behind it; or a manifest, its dict, its pointer or a list of those of a run's parts,
@@ -58,7 +58,7 @@ class StagingCleanupOperator(BaseOperator):
     :param max_bytes: likewise for their size, in bytes.
     :raises InvalidPlanError: at DAG parse, for an unknown policy.
     :raises InvalidOptionError: at DAG parse, for a ceiling that isn't a whole number from 0, for nothing to clean up,
-        or for more than one of ``manifest``, ``manifest_uri``, and ``base_uri`` with ``run_id``.
+        for a ``manifest_uri`` beside a ``manifest`` or a ``base_uri``, or for one of ``base_uri`` and ``run_id`` alone.
     :raises StagingGraphError: at DAG parse, if it can't be known what to clean up or by which policy.
     """
 

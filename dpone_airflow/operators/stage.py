@@ -37,7 +37,7 @@ class ObjectStorageStageOperator(BaseOperator):
     (``map-00003/``) of one run prefix.
     https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/dynamic-task-mapping.html
 
-    See ``docs/operators/stage.md``.
+    .. seealso:: ``docs/operators/stage.md``
 
     :param files: a path, a glob, a directory (its tree is kept), or a list of them; also an
         ``ObjectStoragePath`` or a URI (``sftp://``, ``gs://``, ...), which is streamed. A text that is a list in JSON

@@ -33,7 +33,7 @@ class StagingSweepOperator(BaseOperator):
     Prefixes that no claim names are only reported. Unfinished uploads in parts that are older than ``older_than``
     are aborted. A run that fails doesn't stop the others; at the end the task fails and names it.
 
-    See ``docs/operators/sweep.md``.
+    .. seealso:: ``docs/operators/sweep.md``
 
     :param base_uri: the base that runs are staged below, as the stage operator takes it. (templated)
     :param older_than: the age from which a run goes, at least an hour: a timedelta, a number of seconds, or text such

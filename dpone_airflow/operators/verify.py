@@ -36,7 +36,7 @@ class StagingVerifyOperator(BaseOperator):
     merged and compared with the whole run prefix, so a part that isn't among them is extra; inside a
     mapped task group each instance compares its own part.
 
-    See ``docs/operators/verify.md``.
+    .. seealso:: ``docs/operators/verify.md``
 
     :param manifest: the output of an ``ObjectStorageStageOperator``, or what a template makes of a
         manifest: its JSON, the pointer to a stored one, or its URI. (templated)

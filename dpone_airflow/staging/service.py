@@ -126,8 +126,9 @@ class ObjectStorageStagingService:
     ) -> StagedRun:
         """Upload ``files`` below the plan's prefix, prove that they are there and record the manifest.
 
-        Whatever it raises, what was sent until then stays and is recorded, and a later call with the same plan and
-        writer goes on from there. Local files are all found, and their names checked, before the prefix is claimed.
+        Whatever it raises, what was sent until then stays, and is recorded as far as the store takes it: a later call
+        with the same plan and writer goes on from there. Files that don't come from an iterator are all found, and
+        their names checked, before the prefix is claimed.
 
         :param plan: where the files go and what they are.
         :param files: a path, a glob, a directory, a ``RemoteFile``, or a list of them, see ``sources.find_sources``;

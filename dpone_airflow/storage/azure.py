@@ -48,7 +48,7 @@ class AzureBlobObjectStorageClient(BaseObjectStorageClient):
     :param uploader: writes in the SDK's place what it can, see ``storage.obstore_uploader``; None for the SDK alone.
     :raises MissingExtraError: if a client must be made and azure-storage-blob isn't installed.
     :raises InvalidOptionError: if neither a client nor a connection string is given, for a storage option outside the
-        allow-list, or a ``max_concurrency`` below 1.
+        allow-list, or a ``max_concurrency`` below 1; for an unknown ``standard_blob_tier`` when something is written.
     """
 
     provider = ObjectStorageProvider.AZURE_BLOB

@@ -320,7 +320,8 @@ class ObjectStorageClient(Protocol):
     def keeps_versions(self, anywhere: ObjectStorageUri) -> bool | None:
         """Return whether the bucket keeps an older version of what is deleted; None where that can't be known.
 
-        What answers about its objects have said of it is remembered; the store is asked where they say nothing.
+        What answers about its objects have said of it is remembered. Where they say nothing, S3 and GCS are asked,
+        which takes a right that staging does without.
 
         :param anywhere: any place in the bucket.
         """

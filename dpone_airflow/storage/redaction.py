@@ -16,11 +16,13 @@ from urllib.parse import quote, quote_plus, unquote
 _MASK = "***"
 # A name and what assigns a value to it: a query parameter, a JSON key, a header, a variable, a part of a connection
 # string, an XML element, a pair; also with its signs percent-encoded, or escaped in a text within a text. The value
-# is looked at and not taken, for it may be a name itself.
+# is looked at and not taken, for it may be a name itself. No group is possessive or atomic: before 3.11.5, Python
+# takes what such a group tried in vain for taken (https://github.com/python/cpython/issues/106052).
 _ASSIGNMENT = r"""
     (?<![\w-]) (?P<name>[\w-]++)
     (?: \\*+ ["']?+ \s*+ (?: [=:>] | %3D ) | \\*+ ["'] \s*+ , (?= \s*+ b?+ \\*+ ["'] ) )
-    \s*+ [\[(]?+ (?: b (?= ["'] ) )?+ \\*+ ["']?+ (?: (?:bearer|basic|sharedkey|sharedkeylite) \s++ )?+
+    \s*+ [\[(]?+ (?: b (?= ["'] ) | (?! b ["'] ) ) \\*+ ["']?+
+    (?: (?:bearer|basic|sharedkey|sharedkeylite) \s++ | (?! (?:bearer|basic|sharedkey|sharedkeylite) \s ) )
     (?= (?P<value> [^&;\s'"<>,}\])]{1,8192} ) )
     """
 _SECRET_NAMES = {"assertion", "jwt", "pwd", "sig", "token"}

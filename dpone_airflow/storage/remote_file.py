@@ -23,8 +23,9 @@ class RemoteFile:
     """One file that a stage reads from elsewhere: streamed to the store, hashed on the way, never on this host's disk.
 
     :param file_name: its POSIX path below the run prefix (and part), e.g. ``dt=2026-11-22/part-0.csv``.
-    :param size_bytes: its length, or None if that is only known at its end: it then goes in larger parts, 281 GiB at
-        most with the default part size. One that turns out longer or shorter is a ``SourceFileChangedError``.
+    :param size_bytes: its length, or None if that is only known at its end: it then goes in larger parts, and with
+        the default part size may have up to 281 GiB. One that turns out longer or shorter than it was said to be is a
+        ``SourceFileChangedError``.
     :param open: a function without arguments that returns a binary file object, at its beginning. It is called in
         whichever thread, and again for each further try; an ``OSError`` of it, or of its ``read``, becomes a
         ``SourceFileError``.

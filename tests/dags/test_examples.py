@@ -13,6 +13,7 @@ from dpone_airflow.hooks import ObjectStorageHook
 from dpone_airflow.staging import ObjectStorageStagingManifest
 from local_servers import Azurite, FakeGcsServer, SeaweedFS
 from local_servers.in_process_airflow import run_dag
+from tests.manifest_schema import assert_as_the_schema_says
 
 EXAMPLES = Path(__file__).parent.parent.parent / "example_dags"
 
@@ -27,6 +28,7 @@ def test_every_example_is_run_by_a_test_in_this_folder() -> None:
 def test_local(dag_file: Callable[[str], Any]) -> None:
     result = run_dag(dag_file((EXAMPLES / "example_local.py").read_text()).dag)
     assert result.state == "success"
+    assert_as_the_schema_says(result.xcoms["stage"])
     manifest = ObjectStorageStagingManifest.from_dict(result.xcoms["stage"])
     assert [item.file_name for item in manifest.objects] == ["dt=2026-11-21/part-0.csv", "dt=2026-11-22/part-0.csv"]
     assert result.xcoms["load"] == manifest.total_size_bytes == 40
@@ -64,6 +66,7 @@ def test_cloud(
     connect(conn_id, server(kind))
     result = run_dag(dag_file((EXAMPLES / f"{example}.py").read_text()).dag)
     assert result.state == "success"
+    assert_as_the_schema_says(result.xcoms["stage"])
     manifest = ObjectStorageStagingManifest.from_dict(result.xcoms["stage"])
     assert result.xcoms["load"] == [item.uri for item in manifest.objects]
     client = ObjectStorageHook().get_client(manifest.base_uri)

@@ -1,4 +1,4 @@
-"""What the instances of a mapped stage pushed is read some at a time: how many requests that is to Airflow 3's API server."""
+"""What the instances of a mapped stage pushed is read some at a time: how many requests to Airflow 3 that takes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
-from dpone_airflow.operators.mapped_outputs import AT_ONCE, some_at_a_time
+from dpone_airflow.operators import mapped_outputs
+from dpone_airflow.operators.mapped_outputs import some_at_a_time
 from dpone_airflow.storage import LocalObjectStorageClient
 from tests.dags.conftest import RunDag
 
-INSTANCES = 2 * AT_ONCE + 1
+AT_ONCE, INSTANCES = 3, 7
 BODY = """
 @task
 def export():
@@ -49,9 +50,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 @pytest.mark.usefixtures("files")
-def test_verify_and_cleanup_ask_for_25_instances_at_a_time(
-    run: RunDag, emulator: LocalObjectStorageClient, asked: Counter[str]
+def test_verify_and_cleanup_ask_for_some_instances_at_a_time(
+    run: RunDag, emulator: LocalObjectStorageClient, asked: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mapped_outputs, "AT_ONCE", AT_ONCE)
     result = run(BODY.replace("INSTANCES", str(INSTANCES)))
     assert result.state == "success"
     assert result.xcoms["verify"]["object_count"] == INSTANCES

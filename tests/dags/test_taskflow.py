@@ -13,6 +13,7 @@ from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageUri
 from dpone_airflow.storage.errors import InvalidInputError, InvalidOptionError
 from local_servers.in_process_airflow import run_dag
 from tests.dags.conftest import BASE, RunDag
+from tests.manifest_schema import assert_as_the_schema_says
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
 _PLACE = 'base_uri="s3://landing/orders", dataset="shop", table="orders", file_format="csv", conn_id="emulator"'
@@ -196,6 +197,7 @@ def test_past_xcom_max_objects_a_pointer_is_pushed_and_cleaned_up_after(
     assert result.state == "success"
     pointer = result.xcoms["stage"]
     assert "objects" not in pointer
+    assert_as_the_schema_says(pointer)
     assert (pointer["object_count"], result.xcoms["count"]) == (3, 3)
 
     class Hook:

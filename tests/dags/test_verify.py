@@ -11,6 +11,7 @@ import pytest
 from dpone_airflow.staging import ObjectStorageStagingManifest
 from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageUri
 from tests.dags.conftest import BASE, RunDag
+from tests.manifest_schema import assert_as_the_schema_says
 
 Staged = Callable[[], list[str]]
 Records = Callable[[], dict[str, dict[str, Any]]]
@@ -104,6 +105,9 @@ def test_a_mapped_stage_is_verified_as_a_whole_and_cleaned_up_by_the_verifys_out
         """
     )
     assert set(result.tasks.values()) == {"success"}
+    for index in range(3):
+        assert_as_the_schema_says(result.xcoms[f"stage[{index}]"])
+    assert_as_the_schema_says(result.xcoms["verify"])
     merged = ObjectStorageStagingManifest.from_dict(result.xcoms["verify"])
     assert [item.file_name for item in merged.objects] == [
         "map-00000/a.csv",

@@ -17,7 +17,7 @@ from local_servers.ports import reserved_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 WITHOUT_S3 = Path(__file__).parent / "without_s3"
-START_SECONDS = 240
+START_SECONDS = 600
 
 
 class Command:

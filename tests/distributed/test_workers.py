@@ -18,6 +18,9 @@ INSTANCES, FILES_EACH = 20, 10
 KILLED = "worker-2"
 WITHOUT_S3 = Path(__file__).parent / "without_s3"
 
+# Whichever test comes first starts Airflow and waits for the run: a minute or two, and more on a busy machine.
+pytestmark = pytest.mark.timeout(1200)
+
 
 @pytest.fixture(scope="module")
 def told() -> list[str]:
@@ -30,7 +33,6 @@ def outcome(airflow: CeleryAirflow, store: Store, told: list[str]) -> Outcome:
     return run(airflow, store, Size(INSTANCES, FILES_EACH, seconds_a_file=0.2), kill=KILLED, tell=told.append)
 
 
-@pytest.mark.timeout(600)
 def test_every_file_is_staged_verified_loaded_and_deleted_once_though_a_worker_was_killed(outcome: Outcome) -> None:
     assert outcome.complaints() == []
     assert outcome.in_parts == outcome.in_manifest == outcome.verified == outcome.deleted == INSTANCES * FILES_EACH
@@ -73,7 +75,6 @@ def test_the_evidence_outlives_the_cleanup_and_says_who_wrote(store: Store, outc
     assert len([uri for uri in records if "/map-" in uri.key]) == INSTANCES
 
 
-@pytest.mark.timeout(300)
 def test_a_worker_without_the_extra_fails_the_stage_with_what_to_install(airflow: CeleryAirflow) -> None:
     hiding = {"PYTHONPATH": os.pathsep.join([str(WITHOUT_S3), str(ROOT)])}
     with airflow.worker("bare", queue="bare", environment=hiding) as worker:
@@ -81,18 +82,14 @@ def test_a_worker_without_the_extra_fails_the_stage_with_what_to_install(airflow
         while (state := airflow.api.run_state("another_queue", run_id)) in UNFINISHED:
             time.sleep(0.5)
         (stage,) = airflow.api.task_instances("another_queue", run_id)
+        mark = psutil.Process(worker.process_group).environ()[leftovers.VARIABLE]
+        assert len(leftovers.marked(mark)) > 2
+    assert leftovers.marked(mark) == [], "it ended, and what it had started"
     assert (state, stage["state"], stage["hostname"]) == ("failed", "failed", "bare")
     (log,) = (worker.home / "airflow" / "logs").rglob("attempt=1.log")
     said = log.read_text().replace('\\"', '"')
     assert 's3:// URIs need an extra that isn\'t installed here: run pip install "dpone-airflow[s3]".' in said
     assert "MissingExtraError" in said
-
-
-def test_a_worker_that_is_stopped_leaves_nothing_behind(airflow: CeleryAirflow) -> None:
-    with airflow.worker("short-lived", queue="nobodys") as worker:
-        mark = psutil.Process(worker.process_group).environ()[leftovers.VARIABLE]
-        assert len(leftovers.marked(mark)) > 2
-    assert leftovers.marked(mark) == []
 
 
 def _works_in(process: psutil.Process, home: str) -> bool:

@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from local_servers.standalone_airflow import StandaloneAirflow
 
-RUN_SECONDS = 300
+RUN_SECONDS = 900
 EXTRA_FIELDS = "Extra Fields"
 
 

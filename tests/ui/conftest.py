@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Locator, Page, sync_playwright
 
 from local_servers import chromium
 
@@ -24,7 +24,7 @@ FLAGS = [
     "--disable-sync",
 ]
 
-Picture = Callable[[Page | Locator, str], None]
+Picture = Callable[..., None]
 
 
 @pytest.fixture(scope="session")
@@ -41,8 +41,13 @@ def browser() -> Iterator[Browser]:
 def picture() -> Picture:
     """Write a picture of what is seen into the docs, with DPONE_WRITE_DOCS=1; else do nothing."""
 
-    def take(what: Page | Locator, name: str) -> None:
-        if WRITES:
-            what.screenshot(path=IMAGES / f"{name}.png", animations="disabled")
+    def take(what: Page | Locator, name: str, clip: FloatRect | None = None) -> None:
+        if not WRITES:
+            return
+        path = IMAGES / f"{name}.png"
+        if isinstance(what, Page):
+            what.screenshot(path=path, animations="disabled", clip=clip)
+        else:
+            what.screenshot(path=path, animations="disabled")
 
     return take

@@ -5,29 +5,34 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, FloatRect, Page, expect
 
 from dpone_airflow.hooks.local_form import BROWSE_URL, CONN_FIELDS, CONNECTION_TYPE, HOOK_NAME, ROOT_DIR
 from local_servers.ports import reserved_ports
 from local_servers.process import answers, running
-from local_servers.standalone_airflow import EXAMPLE_DAGS, StandaloneAirflow
+from local_servers.standalone_airflow import EXAMPLE_DAGS, PortTakenError, StandaloneAirflow
 from tests.ui.airflow_pages import EXTRA_FIELDS, Api, ConnectionForm, button_of_test, instance_path, state_in_grid
 from tests.ui.conftest import Picture
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 DAGS = Path(__file__).parent / "dags"
+COMMAND = [sys.executable, "-m", "local_servers.standalone_airflow"]
 FLIGHTS = "example_flights"
 FLIGHTS_CONNECTION = "object_storage"
-PAGE_SECONDS = 90
+PAGE_SECONDS = 300
+THE_GRID: FloatRect = {"x": 64, "y": 0, "width": 270, "height": 330}
 GREEN, RED = "rgb(0, 128, 0)", "rgb(255, 0, 0)"
 ROOT_LABEL, ADDRESS_LABEL = CONN_FIELDS[ROOT_DIR]["label"], CONN_FIELDS[BROWSE_URL]["label"]
 
@@ -40,13 +45,12 @@ class House:
     api: Api
     root_dir: Path
     address: str
-    runs: dict[tuple[str, bool], str]
     end: Callable[[], None]
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """Start them, with a run of every policy whose load succeeds and one whose load fails."""
+    """Start them."""
     home = tmp_path_factory.mktemp("house")
     root_dir = home / "object-storage"
     root_dir.mkdir()
@@ -64,13 +68,17 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
                 home / "airflow", dags, environment={"AIRFLOW_CONN_POLICIES": json.dumps(connection)}
             )
         )
-        api = Api(airflow)
-        runs = {
-            (policy, fails): api.trigger(policy, load_fails=fails)
-            for policy in ("retain", "delete_on_success", "delete_always")
-            for fails in (False, True)
-        }
-        yield House(airflow, api, root_dir, address, runs, held.close)
+        yield House(airflow, Api(airflow), root_dir, address, held.close)
+
+
+@pytest.fixture(scope="module")
+def policy_runs(house: House) -> dict[tuple[str, bool], str]:
+    """A run for every policy whose load succeeds, and one whose load fails; they go on meanwhile."""
+    return {
+        (policy, fails): house.api.trigger(policy, load_fails=fails)
+        for policy in ("retain", "delete_on_success", "delete_always")
+        for fails in (False, True)
+    }
 
 
 @pytest.fixture
@@ -129,10 +137,13 @@ def made_connection(house: House, browser: Browser, picture: Picture) -> str:
     button = button_of_test(page, FLIGHTS_CONNECTION)
     with page.expect_response("**/connections/test") as answer:
         button.click()
+    message = str(answer.value.json()["message"])
+    expect(page.get_by_role("status").filter(has_text="Test Connection Successful")).to_contain_text(message)
     expect(button.locator("svg")).to_have_css("color", GREEN)
+    expect(page.get_by_role("status")).to_have_count(0)  # what was told goes away, and with it a path of this machine
     picture(page, "connection-tested")
     page.close()
-    return str(answer.value.json()["message"])
+    return message
 
 
 def test_a_connection_made_through_the_form_tests_green(house: House, made_connection: str) -> None:
@@ -155,6 +166,27 @@ def test_a_root_that_is_a_file_tests_red_and_says_why(house: House, page: Page, 
     expect(told).to_contain_text("A file lies where the emulator needs a folder: write another root_dir or URI.")
 
 
+def test_the_link_of_a_stage_leads_to_the_files_it_staged(
+    house: House, page: Page, picture: Picture, policy_runs: dict[tuple[str, bool], str]
+) -> None:
+    run_id = policy_runs["retain", False]
+    assert house.api.finished("retain", run_id) == "success"
+    manifest = house.api.xcom("retain", run_id, "stage")
+    page.goto(house.airflow.url + instance_path("retain", run_id, "stage") + "/details")
+    link = page.get_by_role("link", name="Staged files")
+    expect(link).to_be_visible()
+    picture(page, "staged-files-link", clip={"x": 0, "y": 0, "width": 1200, "height": 430})
+    with page.expect_popup() as opened:
+        link.click()
+    files = opened.value
+    folder = f"s3/landing/orders/{manifest['run_id']}"
+    assert unquote(files.url) == f"{house.address}/{folder}/"
+    assert files.get_by_role("listitem").all_inner_texts() == ["orders.csv"]
+    with files.expect_download() as download:
+        files.get_by_role("link", name="orders.csv").click()
+    assert download.value.path().read_bytes() == (DAGS / "orders.csv").read_bytes()
+
+
 @pytest.fixture(scope="module")
 def flights_run(house: House, browser: Browser, made_connection: str) -> str:
     """A run of the demo's DAG that was triggered in the browser, and has ended well."""
@@ -164,13 +196,14 @@ def flights_run(house: House, browser: Browser, made_connection: str) -> str:
     page.get_by_role("button", name="Trigger Dag").click()
     with page.expect_response(f"**/dags/{FLIGHTS}/dagRuns") as answer:
         page.get_by_role("dialog").get_by_role("button", name="Trigger", exact=True).click()
-    page.close()
     run_id = str(answer.value.json()["dag_run_id"])
+    page.close()
     assert house.api.finished(FLIGHTS, run_id) == "success"
     return run_id
 
 
 def test_the_manifest_is_seen_in_the_stages_xcom(house: House, page: Page, picture: Picture, flights_run: str) -> None:
+    page.set_viewport_size({"width": 1200, "height": 1000})
     page.goto(house.airflow.url + instance_path(FLIGHTS, flights_run, "stage"))
     page.get_by_role("link", name="Storage").click()
     page.get_by_role("link", name="XCom").click()
@@ -184,27 +217,10 @@ def test_the_manifest_is_seen_in_the_stages_xcom(house: House, page: Page, pictu
     assert manifest == house.api.xcom(FLIGHTS, flights_run, "stage")
     assert manifest["object_count"] == len(manifest["objects"]) == 12
     expect(shown).to_contain_text(f'"total_size_bytes": {manifest["total_size_bytes"]}')
-    expect(shown).to_contain_text(manifest["objects"][0]["sha256"])
     picture(page, "xcom-manifest")
-
-
-def test_the_link_of_a_stage_leads_to_the_files_it_staged(house: House, page: Page, picture: Picture) -> None:
-    run_id = house.runs["retain", False]
-    assert house.api.finished("retain", run_id) == "success"
-    manifest = house.api.xcom("retain", run_id, "stage")
-    page.goto(house.airflow.url + instance_path("retain", run_id, "stage") + "/details")
-    link = page.get_by_role("link", name="Staged files")
-    expect(link).to_be_visible()
-    picture(page, "staged-files-link")
-    with page.expect_popup() as opened:
-        link.click()
-    files = opened.value
-    folder = f"s3/landing/orders/{manifest['run_id']}"
-    assert unquote(files.url) == f"{house.address}/{folder}/"
-    assert files.get_by_role("listitem").all_inner_texts() == ["orders.csv"]
-    with files.expect_download() as download:
-        files.get_by_role("link", name="orders.csv").click()
-    assert download.value.path().read_bytes() == (DAGS / "orders.csv").read_bytes()
+    shown.hover()
+    digest = manifest["objects"][0]["sha256"]
+    wait_until(lambda: digest in "".join(shown.inner_text().split()) or page.mouse.wheel(0, 40))
 
 
 @pytest.mark.parametrize(
@@ -219,9 +235,17 @@ def test_the_link_of_a_stage_leads_to_the_files_it_staged(house: House, page: Pa
     ],
 )
 def test_the_grid_shows_what_the_cleanup_did(
-    house: House, page: Page, policy: str, fails: bool, run_state: str, cleanup_state: str, kept: bool
+    house: House,
+    page: Page,
+    picture: Picture,
+    policy_runs: dict[tuple[str, bool], str],
+    policy: str,
+    fails: bool,
+    run_state: str,
+    cleanup_state: str,
+    kept: bool,
 ) -> None:
-    run_id = house.runs[policy, fails]
+    run_id = policy_runs[policy, fails]
     assert house.api.finished(policy, run_id) == run_state
     page.goto(f"{house.airflow.url}/dags/{policy}")
     assert state_in_grid(page, run_id, "stage") == "Success"
@@ -229,24 +253,81 @@ def test_the_grid_shows_what_the_cleanup_did(
     assert state_in_grid(page, run_id, "cleanup") == cleanup_state
     staged = house.root_dir / "s3/landing/orders" / house.api.xcom(policy, run_id, "stage")["run_id"]
     assert staged.exists() is kept
+    if fails:
+        page.mouse.move(600, 700)
+        expect(page.get_by_role("tooltip")).to_have_count(0)
+        picture(page, f"grid-{policy}", clip=THE_GRID)
+
+
+def test_a_second_one_on_the_same_port_is_refused_before_anything_starts(house: House, tmp_path: Path) -> None:
+    port = house.airflow.port
+    with (
+        pytest.raises(PortTakenError, match=rf"^Port {port} of 127\.0\.0\.1 is taken: stop what listens there"),
+        StandaloneAirflow.start(tmp_path / "second", DAGS, port=port),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    ended = subprocess.run(
+        [*COMMAND, "--port", str(port)], env=os.environ | {"TMPDIR": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"Port {port} of 127.0.0.1 is taken: ")
+    assert list(tmp_path.iterdir()) == []
+    assert running_below(tmp_path) == []
 
 
 def test_nothing_of_it_is_left_when_it_ends(house: House) -> None:
-    """The last one, for it ends what the others look at."""
-    home = f"AIRFLOW_HOME={house.airflow.home}"
-    assert len(running_with(home)) > 5
+    """The last that needs it, for it ends what the others look at."""
+    assert len(running_below(house.airflow.home)) > 5
     house.end()
-    assert running_with(home) == []
+    assert running_below(house.airflow.home) == []
 
 
-def running_with(setting: str) -> list[str]:
-    """Return the processes that have a setting in their environment."""
+def test_nothing_of_it_is_left_when_who_started_it_is_killed(tmp_path: Path) -> None:
+    with started_by_another(tmp_path) as other:
+        assert other.stdout is not None
+        assert any("Airflow is at http://127.0.0.1:" in line for line in other.stdout)
+        assert len(running_below(tmp_path)) > 5
+        other.kill()
+        wait_until(lambda: running_below(tmp_path) == [])
+
+
+def test_ctrl_c_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
+    with started_by_another(tmp_path) as other:
+        wait_until(lambda: len(running_below(tmp_path)) > 3)
+        other.send_signal(signal.SIGINT)
+        assert other.wait(PAGE_SECONDS) == 0
+        assert running_below(tmp_path) == []
+        assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def started_by_another(home: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run the command, as somebody at a terminal would."""
+    command = [*COMMAND, "--dags", str(DAGS)]
+    other = subprocess.Popen(command, env=os.environ | {"TMPDIR": str(home)}, stdout=subprocess.PIPE, text=True)
+    try:
+        yield other
+    finally:
+        other.kill()
+        other.communicate()
+
+
+def running_below(home: Path) -> list[int]:
+    """Return the processes whose Airflow has its files there, as their environment says."""
+    setting = f"AIRFLOW_HOME={home}".encode()
     found = []
     for name in filter(str.isdecimal, os.listdir("/proc")):
-        try:
+        with suppress(OSError):  # ended meanwhile, or somebody else's
             environment = Path(f"/proc/{name}/environ").read_bytes()
-        except OSError:
-            continue
-        if setting.encode() in environment.split(b"\0"):
-            found.append(name)
+            if any(variable.startswith(setting) for variable in environment.split(b"\0")):
+                found.append(int(name))
     return found
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PAGE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to be"
+        time.sleep(0.1)

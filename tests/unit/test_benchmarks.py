@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -13,13 +16,16 @@ from botocore.exceptions import ClientError
 
 from benchmarks.figures import Record, Records
 from benchmarks.measure import Measurement
-from benchmarks.null_sink.http import Server
+from benchmarks.null_sink.counts import Counted, azure_kind, gcs_kind, s3_kind
+from benchmarks.null_sink.http import Request, Server
 from benchmarks.null_sink.s3 import S3
+from benchmarks.scale import Figures, cases
+from benchmarks.scale_report import growth, tables
 
 
 @pytest.fixture
 def s3() -> Iterator[Any]:
-    server = Server(S3())
+    server = Server(Counted(S3(), s3_kind))
     thread = threading.Thread(target=server.serve)
     thread.start()
     client = boto3.client(
@@ -111,3 +117,96 @@ def test_a_ratio_is_the_median_of_the_ratios_of_the_rounds() -> None:
     )
     assert records.ratio("other", "us") == 3
     assert records.ratio("missing", "us") is None
+
+
+def test_requests_are_counted_by_kind_and_batches_also_by_key(s3: Any) -> None:
+    place = {"Bucket": "b", "Key": "large"}
+    for key in ("p/a", "p/b"):
+        s3.put_object(Bucket="b", Key=key, Body=b"x")
+    upload = s3.create_multipart_upload(**place)["UploadId"]
+    etag = s3.upload_part(**place, UploadId=upload, PartNumber=1, Body=b"x")["ETag"]
+    s3.complete_multipart_upload(**place, UploadId=upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]})
+    s3.get_object(Bucket="b", Key="p/a")
+    s3.head_object(Bucket="b", Key="p/a")
+    s3.list_objects_v2(Bucket="b")
+    s3.list_multipart_uploads(Bucket="b")
+    s3.get_bucket_versioning(Bucket="b")
+    s3.delete_objects(Bucket="b", Delete={"Objects": [{"Key": "p/a"}, {"Key": "p/b"}]})
+    s3.delete_object(Bucket="b", Key="large")
+    with urllib.request.urlopen(f"{s3.meta.endpoint_url}/__counts", timeout=10) as answer:
+        counts = json.load(answer)
+    assert counts == {
+        "put": 2,
+        "begin upload": 1,
+        "put part": 1,
+        "complete upload": 1,
+        "get": 1,
+        "head": 1,
+        "list": 1,
+        "list uploads": 1,
+        "bucket settings": 1,
+        "delete batch": 1,
+        "keys in batches": 2,
+        "delete": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind_of", "line", "kind"),
+    [
+        (gcs_kind, b"POST /upload/storage/v1/b/bench/o?uploadType=multipart", "put"),
+        (gcs_kind, b"GET /storage/v1/b/bench/o?prefix=base", "list"),
+        (gcs_kind, b"GET /download/storage/v1/b/bench/o/base%2Fa?alt=media", "get"),
+        (gcs_kind, b"GET /storage/v1/b/bench/o/base%2Fa", "head"),
+        (gcs_kind, b"GET /storage/v1/b/bench?projection=noAcl", "bucket settings"),
+        (gcs_kind, b"DELETE /storage/v1/b/bench/o/base%2Fa", "delete"),
+        (azure_kind, b"PUT /account/bench/base/a", "put"),
+        (azure_kind, b"PUT /account/bench/base/a?comp=block&blockid=1", "put part"),
+        (azure_kind, b"PUT /account/bench/base/a?comp=blocklist", "complete upload"),
+        (azure_kind, b"GET /account/bench?restype=container&comp=list", "list"),
+        (azure_kind, b"GET /account/bench/base/a", "get"),
+        (azure_kind, b"HEAD /account/bench/base/a", "head"),
+        (azure_kind, b"GET /account/?restype=service&comp=properties", "bucket settings"),
+    ],
+)
+def test_each_protocol_has_the_same_kinds(kind_of: Any, line: bytes, kind: str) -> None:
+    assert kind_of(Request(line + b" HTTP/1.1\r\nHost: here")) == (kind, 0)
+
+
+@pytest.mark.parametrize(("kind_of", "path"), [(gcs_kind, b"/batch/storage/v1"), (azure_kind, b"/account/?comp=batch")])
+def test_a_batch_of_deletes_is_one_request_of_several_keys(kind_of: Any, path: bytes) -> None:
+    request = Request(b"POST " + path + b" HTTP/1.1\r\nHost: here")
+    request.body = b"--x\r\n\r\nDELETE /b/bench/o/a HTTP/1.1\r\n\r\n--x\r\n\r\nDELETE /b/bench/o/b HTTP/1.1\r\n--x--"
+    assert kind_of(request) == ("delete batch", 2)
+
+
+def _figures(files: int, number: int, cpu_seconds: float) -> Figures:
+    requests, told = {"put": files, "list": 4}, {"xcom_bytes": 100 * files}
+    return Figures(
+        "files", "null", files, 1024, 0, "stage", number, 2 * cpu_seconds, cpu_seconds, 2**21, 2**20, 1, requests, told
+    )
+
+
+def test_growth_is_the_median_of_the_ratios_to_the_size_before_in_the_same_round() -> None:
+    figures = [
+        *(_figures(10, number, seconds) for number, seconds in enumerate((1, 2, 1))),
+        *(_figures(100, number, seconds) for number, seconds in enumerate((10, 20, 40))),
+    ]
+    assert growth(figures, (100, 1024, 0), (10, 1024, 0), "cpu_seconds") == 10
+    assert growth(figures, (1000, 1024, 0), (100, 1024, 0), "cpu_seconds") is None
+    text = tables(figures, {"machine": "2 cores", "peers": "s5cmd"}, day="2026-01-01")
+    assert "| stage | 10 files | 1.00 |  |  | 1 | 10 put, 4 list | XCom 1.0 KB |" in text
+    assert "| stage | 100 files | 20.0 | 10.0 | 10.0 | 1 | 100 put, 4 list | XCom 10.0 KB |" in text
+    assert "s5cmd" not in text
+
+
+def test_a_batch_counts_as_one_request_that_was_sent() -> None:
+    figures = replace(_figures(10, 0, 1), requests={"delete batch": 1, "keys in batches": 1000, "list": 2})
+    assert figures.sent == 3
+
+
+def test_every_size_but_the_first_of_a_section_has_one_before_it_that_differs_in_one_thing() -> None:
+    found = cases(quick=False)
+    for server, section in {(server, case.section) for server, case in found}:
+        sizes = [(case.files, case.size, case.parts) for at, case in found if (at, case.section) == (server, section)]
+        assert len(sizes) == len(set(sizes)) > 1

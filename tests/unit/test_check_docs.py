@@ -42,6 +42,7 @@ def test_a_block_that_is_shown_within_another_is_text() -> None:
         ("[a](nowhere.md)", "nowhere.md leads to no file of this repository"),
         ("[a](../../elsewhere.md)", "../../elsewhere.md leads to no file of this repository"),
         ("[a](cleanup.md#nothing-of-the-kind)", "docs/cleanup.md has no heading for #nothing-of-the-kind"),
+        ("[2] [3]", "no line says where [3] leads, or a comma is missing"),
         ("[a](#nothing-of-the-kind)", "docs/contract.md has no heading for #nothing-of-the-kind"),
     ],
 )
@@ -51,7 +52,15 @@ def test_a_dead_link_is_found(link: str, complaint: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "link", ["[a](cleanup.md#limits)", "[a](#limits)", "[a](../SECURITY.md)", "[a](https://example.org)", "`[a](b.md)`"]
+    "link",
+    [
+        "[a](cleanup.md#limits)",
+        "[a](#limits)",
+        "[a](../SECURITY.md)",
+        "[a](https://example.org)",
+        "`[a](b.md)`",
+        "[a][b]\n\n[b]: https://example.org",
+    ],
 )
 def test_a_link_that_leads_somewhere_and_one_in_code_are_no_problem(link: str) -> None:
     assert list(check_docs.dead_links(PAGE, f"See {link}.\n")) == []

@@ -9,7 +9,7 @@ from textwrap import dedent
 
 import pytest
 
-from tools.check_docstrings import problems_of
+from tools.check_docstrings import problems_of, public_modules
 
 Check = Callable[[str], list[str]]
 
@@ -171,3 +171,9 @@ def test_of_a_module_with_all_just_those_names_are_looked_at(problems: Check) ->
     assert problems('__all__ = []\n\ndef make(): ...\n\n__all__ += ["other"]\n\ndef other(): ...') == [
         "sample.other: it has no docstring"
     ]
+
+
+def test_what_offers_names_is_looked_at_and_so_are_the_entry_points() -> None:
+    found = public_modules()
+    assert {"dpone_airflow.operators", "dpone_airflow.staging.loaders.redshift", "dpone_airflow.cli.main"} <= {*found}
+    assert "dpone_airflow.storage.lanes" not in found

@@ -6,9 +6,11 @@ import inspect
 import re
 import time
 import traceback
+from pathlib import Path
 
 import pytest
 
+import dpone_airflow
 from dpone_airflow.storage import errors
 from dpone_airflow.storage.errors import (
     DeleteIncompleteError,
@@ -163,6 +165,13 @@ def test_the_secrets_of_a_setting_are_found_by_name_and_by_form() -> None:
         "region_name": "nothing",
     }
     assert set(secrets_in(setting)) == {"one", "two", "three==", "fo%2Fur", "fo/ur", "five", "six"}
+
+
+def test_no_pattern_has_what_older_pythons_match_wrongly() -> None:
+    """A possessive group that fails keeps what it has tried, up to Python 3.11.4: a secret stayed in the text."""
+    for module in Path(dpone_airflow.__file__).parent.rglob("*.py"):
+        text = module.read_text(encoding="utf-8")
+        assert not re.search(r"\)(?:[?*+]|\{[\d,]+\})\+|\(\?>", text), module.name
 
 
 def test_masking_twice_changes_nothing_more() -> None:

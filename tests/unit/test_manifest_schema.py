@@ -129,7 +129,13 @@ NO_URIS = [
     "s3://-lake",
     "x@y",
 ]
-URIS = ["s3://lake", "gs://lake", "az://$root/x", "azure://a-b/$web", "s3://lake/staging/_manifests/run-1/_run/manifest.json"]
+URIS = [
+    "s3://lake",
+    "gs://lake",
+    "az://$root/x",
+    "azure://a-b/$web",
+    "s3://lake/staging/_manifests/run-1/_run/manifest.json",
+]
 WORDS = ["aws", "gcs", "retain", "0" * 64, "0" * 64 + "\n", "A" * 64]
 WRONG = (
     st.sampled_from([*NO_TEXTS, *NO_NAMES, *NO_KEYS, *NO_URIS, *URIS, *WORDS])

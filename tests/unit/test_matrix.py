@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -41,8 +41,8 @@ class StandIn(Environment):
     def refusal(self) -> str:
         return "not for this one" if str(self._cell) == "3.13/2.11" else ""
 
-    def test(self, name: str, jobs: int) -> Part:
-        self.ran.append(f"{self._cell} {name}")
+    def test(self, name: str, jobs: int, *, only: Sequence[str] = ()) -> Part:
+        self.ran.append(" ".join([str(self._cell), name, *only]))
         outcome = self.outcomes.get(str(self._cell), ALL_PASS)[name]
         if isinstance(outcome, BaseException):
             raise outcome
@@ -176,14 +176,19 @@ def test_a_stopped_run_goes_on_with_the_part_where_it_stopped(matrix: Callable[.
     assert told.count("10 unit, 10 conformance, 10 dags") == 4
 
 
-def test_resuming_runs_the_parts_that_failed_again(matrix: Callable[..., tuple[int, str]]) -> None:
-    StandIn.outcomes["3.12/3.0"] = {**ALL_PASS, "unit": Part(10, ("tests/unit/test_uri.py::test_a",))}
+def test_resuming_runs_the_tests_that_failed_again(matrix: Callable[..., tuple[int, str]]) -> None:
+    StandIn.outcomes["3.12/3.0"] = {**ALL_PASS, "unit": Part(10, ("test_a.py::test_a", "test_b.py::test_b"), 5)}
     assert matrix("3.12/3.0")[0] == 1
     StandIn.ran.clear()
-    assert matrix("3.12/3.0", "--resume")[0] == 1
-    StandIn.outcomes.clear()
-    assert matrix("3.12/3.0", "--resume")[0] == 0
-    assert StandIn.ran == ["3.12/3.0 unit"] * 2
+    StandIn.outcomes["3.12/3.0"] = {"unit": Part(2, ("test_b.py::test_b",), 1)}
+    code, told = matrix("3.12/3.0", "--resume")
+    assert code == 1
+    assert "1 of 10 unit, 10 conformance, 10 dags" in told
+    StandIn.outcomes["3.12/3.0"] = {"unit": Part(1, (), 1)}
+    code, told = matrix("3.12/3.0", "--resume")
+    assert code == 0
+    assert "10 unit, 10 conformance, 10 dags in 9 s" in told
+    assert StandIn.ran == ["3.12/3.0 unit test_a.py::test_a test_b.py::test_b", "3.12/3.0 unit test_b.py::test_b"]
 
 
 def test_without_resume_everything_is_run_again(matrix: Callable[..., tuple[int, str]]) -> None:
@@ -333,12 +338,14 @@ child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"],
 open(sys.argv[1], "w").write(str(child.pid))
 time.sleep(600)
 """
+# What is started in the background of a shell ignores SIGINT, until somebody says otherwise.
 _RUNS_IT = """
 import signal, sys
 from pathlib import Path
 from tools.matrix.__main__ import _stop
 from tools.matrix.processes import run
 signal.signal(signal.SIGTERM, _stop)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 run([sys.executable, "-c", sys.argv[1], sys.argv[2]], Path(sys.argv[3]))
 """
 

@@ -221,14 +221,15 @@ def test_the_api_reference_has_a_page_for_every_public_module() -> None:
     }
     pages = {path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in told["REFERENCE"]}
     pages |= {f"{LOADERS}.{module}" for module in told["LOADERS"]}
-    assert pages == set(PUBLIC) - {"dpone_airflow"}
+    assert pages == {*PUBLIC, MACROS} - {"dpone_airflow"}
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=str)
 def test_pages_and_examples_import_public_names_only(page: Path) -> None:
-    for module, names in re.findall(r"^\s*from (dpone_airflow[\w.]*) import \(?([\w, \n]+)", page.read_text(), re.M):
-        for name in re.findall(r"\w+", names.partition("\n\n")[0]):
-            assert name in PUBLIC.get(module, []) or f"{module}.{name}" in PUBLIC, f"from {module} import {name}"
+    imports = re.findall(r"^\s*from (dpone_airflow[\w.]*) import (?:\(([^)]*)\)|([^\n(]+))", page.read_text(), re.M)
+    for module, in_brackets, on_the_line in imports:
+        for name in re.findall(r"\w+", in_brackets or on_the_line):
+            assert is_public(module, name), f"from {module} import {name}"
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "example_dags").glob("*.py")), ids=str)
@@ -236,8 +237,11 @@ def test_example_dags_import_public_names_only(example: Path) -> None:
     for node in ast.walk(ast.parse(example.read_text())):
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("dpone_airflow"):
             for alias in node.names:
-                known = alias.name in PUBLIC.get(str(node.module), []) or f"{node.module}.{alias.name}" in PUBLIC
-                assert known, f"from {node.module} import {alias.name}"
+                assert is_public(str(node.module), alias.name), f"from {node.module} import {alias.name}"
+
+
+def is_public(module: str, name: str) -> bool:
+    return name in PUBLIC.get(module, [])
 
 
 def _names(targets: list[ast.expr]) -> list[ast.Name]:

@@ -105,6 +105,8 @@ def test_a_pointer_to_what_was_staged_anew_is_refused(hook: Hook, stage: Any) ->
         ({"manifest_uri": "s3://elsewhere/_manifests/run-1/_run/manifest.json"}, "never read from elsewhere"),
         ({"manifest_uri": None}, "both texts"),
         ({"manifest_sha256": 5}, "both texts"),
+        ({"manifest_sha256": "0" * 63}, "64 digits"),
+        ({"objects": []}, "has both"),
         ({"object_count": "2"}, "whole numbers"),
         ({"total_size_bytes": None}, "whole numbers"),
         ({"dataset": ""}, "dataset"),

@@ -2,8 +2,8 @@
 
 A cell is one Python and one Airflow, as ``3.12/3.0``: a virtual environment of its own below ``.matrix/``, with the
 versions of ``constraints/airflow-<minor>.txt``, in which the unit tests, the emulator's part of the conformance suite
-and the DAG tests run. What came of a cell is in ``.matrix/`` as soon as it is known, and ``--resume`` leaves out what
-has passed. ``--write-docs`` puts what is known into ``docs/versions.md``.
+and the DAG tests run. What came of a cell is in ``.matrix/`` as soon as it is known, and ``--resume`` runs only what
+hasn't passed, test by test. ``--write-docs`` puts what is known into ``docs/versions.md``.
 
 The exit code is 1 if a cell failed or none of them could run. That there is no interpreter for a cell is said and
 fails nothing: no computer needs to have them all.
@@ -16,6 +16,7 @@ import fcntl
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from types import FrameType
 
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="matrix", description="Run the tests on each Python and each Airflow.")
     parser.add_argument("cells", nargs="*", metavar="CELL", help="such as 3.12/3.0, or corners; all if none is given")
     parser.add_argument("--jobs", type=int, default=2, help="files of tests at once")
-    parser.add_argument("--resume", action="store_true", help="leave out what has passed in an earlier run")
+    parser.add_argument("--resume", action="store_true", help="run only what has not passed in an earlier run")
     parser.add_argument("--write-docs", action="store_true", help=f"write the table of {shown(results.PAGE)}")
     given = parser.parse_args(arguments)
     try:
@@ -60,7 +61,7 @@ def _run(asked: Sequence[Cell], given: argparse.Namespace) -> int:
             came[cell] = known if known and known.outcome == PASSED else run_cell(cell, given.jobs, known)
             _say(results.line(cell, came[cell]))
     except (KeyboardInterrupt, Stopped) as stopped:
-        _say("Stopped; with --resume what has passed is left out the next time.")
+        _say("Stopped; with --resume only what has not passed is run the next time.")
         return 128 + (signal.SIGTERM if isinstance(stopped, Stopped) else signal.SIGINT)
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -75,7 +76,7 @@ def _run(asked: Sequence[Cell], given: argparse.Namespace) -> int:
 def run_cell(cell: Cell, jobs: int, known: Result | None) -> Result:
     """Install what the cell needs and run its tests; return what came of it, which is kept after each part.
 
-    :param known: what came of it earlier, if the parts of it that passed are to be left out.
+    :param known: what came of it earlier, if what passed is to be left out.
     """
     if known is None:
         results.forget(cell)
@@ -103,10 +104,16 @@ def _run_parts(cell: Cell, jobs: int, known: Result | None, result: Result) -> N
         return
     environment.install()
     if known and (known.python, known.airflow) == (result.python, result.airflow):
-        result.parts = {name: part for name, part in known.parts.items() if not part.failed}
-    for name in [name for name in PARTS if name not in result.parts]:
-        _say(f"{cell}: {name} …")
-        result.parts[name] = environment.test(name, jobs)
+        result.parts = dict(known.parts)
+    for name in PARTS:
+        before = result.parts.get(name)
+        if before is None:
+            _say(f"{cell}: {name} …")
+            result.parts[name] = environment.test(name, jobs)
+        elif before.failed:
+            _say(f"{cell}: {name}, what failed …")
+            again = environment.test(name, jobs, only=before.failed)
+            result.parts[name] = replace(before, failed=again.failed, seconds=before.seconds + again.seconds)
         results.write(cell, result)
     result.outcome = FAILED if result.failed_tests else PASSED
 

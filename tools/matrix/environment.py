@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tools.matrix.cells import PARTS, ROOT, Cell, shown
@@ -75,15 +76,15 @@ class Environment:
             f"{', '.join(pythons)} (Requires-Python: {requires})"
         )
 
-    def test(self, name: str, jobs: int) -> Part:
-        """Run one part of the tests."""
+    def test(self, name: str, jobs: int, *, only: Sequence[str] = ()) -> Part:
+        """Run one part of the tests, or only some tests of it."""
         report, log = self._cell.home / f"{name}.xml", self._cell.home / f"{name}.log"
         report.unlink(missing_ok=True)
         log.unlink(missing_ok=True)
         options = ["-n", str(jobs), "--dist", "loadfile", "-o", "junit_family=xunit1", f"--junitxml={report}"]
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="matrix-", ignore_cleanup_errors=True) as temporary:
-            status = run([self._python, "-m", "pytest", *options, *PARTS[name]], log, {"TMPDIR": temporary})
+            status = run([self._python, "-m", "pytest", *options, *(only or PARTS[name])], log, {"TMPDIR": temporary})
         if status not in (0, 1) or not report.exists():
             raise StepError(f"pytest ended with status {status} in {name}: {_last_line(log)}; see {shown(log)}")
         part = read_report(report, round(time.monotonic() - began))

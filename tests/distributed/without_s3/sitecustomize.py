@@ -1,8 +1,11 @@
-"""Python as it is where the extra ``s3`` isn't installed: on the PYTHONPATH of a worker or a command."""
+"""Python as it is where the extra ``s3`` isn't installed: on the PYTHONPATH of a worker or a command.
+
+The Amazon provider's description stays, since its entry point does, which is in no module.
+"""
 
 import sys
 
-_HIDDEN = ("airflow.providers.amazon", "boto3", "botocore", "obstore")
+_HIDDEN = ("airflow.providers.amazon.aws", "boto3", "botocore", "obstore")
 
 
 class _Hides:
