@@ -8,15 +8,16 @@ cd "$(dirname "$0")"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# renew <file> <Airflow's version> <first Python that is out of scope>
+# renew <file> <Airflow's version> <first Python that is out of scope> [what this Airflow needs besides]
 renew() {
     bound="python_full_version < '$3'"
     # The bound keeps uv from looking for versions that fit later Pythons. It is the same on every
     # line of the answer and says nothing there, so it goes again.
     {
         echo "apache-airflow==$2"
+        echo "${4:-}"
         sed '/^#/d' packages.txt
-    } | sed "s/\$/ ; $bound/" >"$work/wanted"
+    } | sed "/./s/\$/ ; $bound/" >"$work/wanted"
     if [ -e "$1" ]; then cp "$1" "$work/$1"; fi
     uv pip compile --quiet $upgrade --universal --python-version 3.11 --no-header --no-annotate \
         --output-file "$work/$1" - <"$work/wanted" >/dev/null
@@ -30,5 +31,6 @@ renew() {
 renew airflow-3.3.txt 3.3.2 3.14
 renew airflow-3.2.txt 3.2.2 3.14
 renew airflow-3.1.txt 3.1.8 3.14
-renew airflow-3.0.txt 3.0.6 3.13
+# The tasks of Airflow 3.0 send JSON and don't call it so, which later FastAPIs refuse.
+renew airflow-3.0.txt 3.0.6 3.13 'fastapi<0.118'
 renew airflow-2.11.txt 2.11.2 3.13

@@ -66,7 +66,7 @@ class Worker:
         return used
 
     def _mark(self) -> str:
-        return psutil.Process(self.process_group).environ()[leftovers.VARIABLE]
+        return str(psutil.Process(self.process_group).environ()[leftovers.VARIABLE])
 
 
 @dataclass(frozen=True)

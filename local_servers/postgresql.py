@@ -113,7 +113,7 @@ def _make_cluster(initdb: Path, data: Path, password: str) -> None:
     password_file.write_text(password)
     if os.geteuid() == 0:
         os.chown(password_file, data.parent.stat().st_uid, -1)
-    command = [
+    command: list[str | Path] = [
         *_as_who_may(),
         initdb,
         *("-D", data),
@@ -131,5 +131,5 @@ def _make_cluster(initdb: Path, data: Path, password: str) -> None:
 
 
 def _is_ready(pg_isready: Path, port: int) -> bool:
-    command = [pg_isready, "-q", "-h", "127.0.0.1", "-p", str(port)]
+    command: list[str | Path] = [pg_isready, "-q", "-h", "127.0.0.1", "-p", str(port)]
     return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0

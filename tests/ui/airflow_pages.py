@@ -96,8 +96,15 @@ def instance_path(dag_id: str, run_id: str, task_id: str) -> str:
 
 def state_in_grid(page: Page, run_id: str, task_id: str) -> str:
     """Return the state that the grid tells of a cell that the mouse points at."""
+    point_at_nothing(page)  # or what was told last covers the next cell
     page.get_by_test_id(f"grid-{run_id}-{task_id}").hover()
     told = page.get_by_role("tooltip").filter(has_text=f"Task ID: {task_id}").filter(has_text=f"Run ID: {run_id}")
     state = told.get_by_text("State:")
     expect(state).to_be_visible()
     return state.inner_text().removeprefix("State:").strip()
+
+
+def point_at_nothing(page: Page) -> None:
+    """Move the mouse to the page's edge, and wait until nothing is told any more."""
+    page.mouse.move(0, 0)
+    expect(page.get_by_role("tooltip")).to_have_count(0)
