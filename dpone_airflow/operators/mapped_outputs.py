@@ -14,14 +14,14 @@ AT_ONCE = 25
 
 
 def some_at_a_time(value: Any) -> Any:
-    """Return what gives the same items with a request for each 25; anything but such a sequence as it is.
+    """Return what gives the same items once, with a request for each 25; anything but such a sequence as it is.
 
     :param value: what an argument was rendered to, or an XCom that was pulled.
     """
     try:
         from airflow.sdk.execution_time.comms import GetXComSequenceSlice  # noqa: F401
         from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
-    except ImportError:  # Airflow 2.11 reads them with one query
+    except ImportError:  # Airflow 2.11, which reads them with one query
         return value
     return _in_slices(value) if isinstance(value, LazyXComSequence) else value
 

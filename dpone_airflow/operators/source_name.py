@@ -22,8 +22,10 @@ def name_instance(context: Any, files: Any) -> None:
 
     Airflow renders the template after the task, also when it fails.
     """
+    if context["ti"].map_index < 0:
+        return  # and what another task's instances gave isn't read for nothing
     name = source_name(files)
-    if name is None or context["ti"].map_index < 0:
+    if name is None:
         return
     names: MutableMapping[str, Any] = context
     names[SOURCE_NAME] = name

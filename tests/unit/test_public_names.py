@@ -209,21 +209,6 @@ def test_the_compatibility_page_names_every_public_module() -> None:
     assert listed == list(PUBLIC)
 
 
-def test_the_api_reference_has_a_page_for_every_public_module() -> None:
-    """The site makes a page of each module of ``REFERENCE``, with all of its ``__all__``."""
-    tree = ast.parse((ROOT / "tools" / "site_hooks.py").read_text())
-    told = {
-        target.id: ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value
-        for target in _names(node.targets if isinstance(node, ast.Assign) else [node.target])
-        if target.id in ("REFERENCE", "LOADERS")
-    }
-    pages = {path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in told["REFERENCE"]}
-    pages |= {f"{LOADERS}.{module}" for module in told["LOADERS"]}
-    assert pages == {*PUBLIC, MACROS} - {"dpone_airflow"}
-
-
 @pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=str)
 def test_pages_and_examples_import_public_names_only(page: Path) -> None:
     imports = re.findall(r"^\s*from (dpone_airflow[\w.]*) import (?:\(([^)]*)\)|([^\n(]+))", page.read_text(), re.M)

