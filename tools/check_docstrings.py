@@ -138,7 +138,10 @@ def _parameters(function: Any) -> set[str]:
 def _error(name: str, known: dict[str, Any]) -> type[BaseException] | None:
     """Return the error that a docstring means: ours, one that its module knows, or one of another module."""
     module, _, attribute = name.rpartition(".")
-    kind = getattr(errors, name, vars(import_module(module)).get(attribute) if module else known.get(name))
+    try:
+        kind = getattr(errors, name, getattr(import_module(module), attribute, None) if module else known.get(name))
+    except (ImportError, TypeError, ValueError):  # there is no such module, or that is no name of one
+        return None
     return kind if inspect.isclass(kind) and issubclass(kind, BaseException) else None
 
 

@@ -1,8 +1,9 @@
 """Check the built site: ``python -m tools.check_site [folder]``, by default ``site/``. Part of ``make docs``.
 
-MkDocs checks the links that pages write. Here it is the pages as a browser gets them: nothing is asked of another
-host, each link to a page or to a place in one leads there, whoever made it, and each public name of the package
-is in the API reference with what its docstring says. One line a problem, and exit code 1.
+MkDocs checks the links that pages write. Here it is the pages as it has built them, theme and all: no tag and no style
+asks another host for anything (what a script asks for isn't seen), each file that a tag asks for is there, each ``<a>``
+to a page or to a place in one leads there, but in ``404.html``, and the API reference has a place for each public name of
+the package. One line a problem, and exit code 1.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Seen(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Take down one tag."""
         given = {name: value or "" for name, value in attrs}
-        self.ids.update(given[name] for name in ("id", "name") if given.get(name))
+        self.ids.update(given[name] for name in ("id", "name") if given.get(name) and (name == "id" or tag == "a"))
         self.asked_for += _IN_STYLES.findall(given.get("style", ""))
         self.has_mermaid |= "mermaid" in given.get("class", "").split()
         if tag in _ASKED_FOR_BY:

@@ -6,7 +6,6 @@ What is built lies in ``.package/dist/`` afterwards. One line a check, and exit 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 import tarfile
@@ -16,6 +15,8 @@ from pathlib import Path
 from time import monotonic
 from zipfile import ZipFile
 
+from tools import check_docs
+from tools.processes import Stopped, exit_code, stopped_by_sigterm
 from tools.wheel_extras import WrongPackageError, check_extras, run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,17 +39,21 @@ def main() -> int:
     """Return 0 if what would be uploaded is as it should be."""
     began = monotonic()
     try:
-        shutil.rmtree(WORK, ignore_errors=True)
-        wheel, sdist = build()
-        check_sdist(sdist)
-        check_wheel(wheel)
-        run([sys.executable, "-m", "twine", "check", "--strict", wheel, sdist])
-        run([sys.executable, "-m", "check_wheel_contents", wheel])
-        print("OK: twine check --strict and check-wheel-contents", flush=True)
-        check_extras(wheel, WORK, PINS)
+        with stopped_by_sigterm():
+            shutil.rmtree(WORK, ignore_errors=True)
+            wheel, sdist = build()
+            check_sdist(sdist)
+            check_wheel(wheel)
+            run([sys.executable, "-m", "twine", "check", "--strict", wheel, sdist])
+            run([sys.executable, "-m", "check_wheel_contents", wheel])
+            print("OK: twine check --strict and check-wheel-contents", flush=True)
+            check_extras(wheel, WORK, PINS)
     except WrongPackageError as error:
         print(error, file=sys.stderr)
         return 1
+    except (KeyboardInterrupt, Stopped) as stopped:
+        print("Stopped; what was started has ended.", file=sys.stderr)
+        return exit_code(stopped)
     print(f"The package passed in {monotonic() - began:.0f} s: {wheel.relative_to(ROOT)}, {sdist.relative_to(ROOT)}")
     return 0
 
@@ -105,12 +110,12 @@ def check_wheel(wheel: Path) -> None:
 def check_metadata(metadata: Message) -> None:
     """Check what an index shows and what installers read."""
     extras = set(metadata.get_all("Provides-Extra", []))
-    if not {extra.replace("_", "-") for extra in EXTRAS} <= extras:
-        raise WrongPackageError(f"The wheel's extras are {sorted(extras)}, without all of {sorted(EXTRAS)}.")
+    if extras != {extra.replace("_", "-") for extra in EXTRAS}:
+        raise WrongPackageError(f"The wheel's extras are {sorted(extras)} and not {sorted(EXTRAS)}.")
     if metadata["License-Expression"] != "Apache-2.0" or metadata["Requires-Python"] != ">=3.11":
         raise WrongPackageError("The wheel's licence or its Requires-Python is not that of pyproject.toml.")
     description = str(metadata.get_payload())
-    dead = re.findall(r"\]\((?!https:)[^)]*\)", description)
+    dead = [link["target"] for link in check_docs.links_in(description)]
     if dead or "# dpone-airflow" not in description:
         raise WrongPackageError(f"The wheel's long description is no README, or has links that are dead there: {dead}")
 

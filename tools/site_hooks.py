@@ -72,7 +72,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if page.suffix != ".md":
             continue
         for _, target in _links_outwards(page, page.read_text(encoding="utf-8")):
-            if target not in seen:
+            if target not in seen and not target.is_relative_to(DOCS):  # MkDocs has all of docs/, pictures too
                 seen.add(target)
                 to_read.append(target)
                 _add(target, files, config)

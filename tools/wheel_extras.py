@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from time import monotonic
 from typing import Any
 
 from local_servers.airflow_settings import settings
+from tools import processes
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "example_dags"
@@ -68,7 +69,10 @@ def check_extras(wheel: Path, work: Path, pins: Path) -> None:
     try:
         for line in pool.map(lambda extra: check_extra(extra, wheel, work, pins), EXTRAS):
             print(line, flush=True)
-    finally:  # after a failure, or Ctrl-C, no further one begins
+    except BaseException:  # a fault, Ctrl-C or SIGTERM: the other one ends now
+        processes.end_all()
+        raise
+    finally:
         pool.shutdown(cancel_futures=True)
 
 
@@ -165,7 +169,11 @@ def run(command: list[Any], *, cwd: Path = ROOT, environment: dict[str, str] | N
     :raises WrongPackageError: with all that it said, if it ended with an error.
     """
     words = [str(word) for word in command]
-    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise WrongPackageError(f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return done.stdout
+    with tempfile.TemporaryDirectory(prefix="package-", ignore_cleanup_errors=True) as temporary:
+        output, errors = Path(temporary, "output"), Path(temporary, "errors")
+        environment = {"TMPDIR": temporary} | dict(os.environ if environment is None else environment)
+        status = processes.run(words, output, errors=errors, cwd=cwd, environment=environment)
+        said, complained = (path.read_text(encoding="utf-8", errors="replace") for path in (output, errors))
+    if status:
+        raise WrongPackageError(f"{' '.join(words)} ended with {status}:\n{said}{complained}")
+    return said

@@ -5,33 +5,33 @@ versions of ``constraints/airflow-<minor>.txt``, in which the unit tests, the em
 and the DAG tests run. What came of a cell is in ``.matrix/`` as soon as it is known, and ``--resume`` runs only what
 hasn't passed, test by test. ``--write-docs`` puts what is known into ``docs/versions.md``.
 
-The exit code is 1 if a cell failed or none of them could run. That there is no interpreter for a cell is said and
-fails nothing: no computer needs to have them all.
+The exit code is 1 if a cell failed or wasn't finished. A cell that can't be run, for want of its Python for one, is
+told as NOT RUN and fails nothing where all cells or ``corners`` were asked for: no computer needs to have every Python.
+A cell that was asked for by its name has to run.
 """
 
 from __future__ import annotations
 
 import argparse
 import fcntl
-import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
 from datetime import date
-from types import FrameType
 
 from tools.matrix import cells, interpreters, results
 from tools.matrix.cells import PARTS, Cell, shown
 from tools.matrix.environment import Environment, StepError
-from tools.matrix.results import FAILED, NO_INTERPRETER, NOT_FOR_IT, PASSED, UNFINISHED, Result
+from tools.matrix.results import FAILED, NO_INTERPRETER, NOT_FOR_IT, PASSED, UNFINISHED, Part, Result
+from tools.processes import Stopped, exit_code, stopped_by_sigterm
 
-
-class Stopped(BaseException):
-    """SIGTERM has come."""
+NEEDS = (
+    f"This needs Python {', '.join(cells.PYTHONS[:-1])} and {cells.PYTHONS[-1]}, PyPI and npm, and nothing else of "
+    "Debian's; Debian bookworm has Python 3.11 alone. A cell without its Python is not run."
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Return 0 if nothing failed and something was run."""
+    """Return 0 if nothing failed, and each cell that was asked for by its name has passed."""
     parser = argparse.ArgumentParser(prog="matrix", description="Run the tests on each Python and each Airflow.")
     parser.add_argument("cells", nargs="*", metavar="CELL", help="such as 3.12/3.0, or corners; all if none is given")
     parser.add_argument("--jobs", type=int, default=2, help="files of tests at once")
@@ -39,9 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--write-docs", action="store_true", help=f"write the table of {shown(results.PAGE)}")
     given = parser.parse_args(arguments)
     try:
-        asked = cells.parse(given.cells)
+        asked, named = cells.parse(given.cells), cells.named(given.cells)
     except ValueError as error:
         parser.error(str(error))
+    _say(NEEDS)
     cells.HOME.mkdir(exist_ok=True)
     with (cells.HOME / "lock").open("w") as lock:
         try:
@@ -49,28 +50,37 @@ def main(arguments: list[str] | None = None) -> int:
         except BlockingIOError:
             print(f"Another make test-matrix is at work in {shown(cells.HOME)}: wait for its end.", file=sys.stderr)
             return 1
-        return _run(asked, given)
+        return _run(asked, named, given)
 
 
-def _run(asked: Sequence[Cell], given: argparse.Namespace) -> int:
-    before = signal.signal(signal.SIGTERM, _stop)
+def _run(asked: Sequence[Cell], named: Collection[Cell], given: argparse.Namespace) -> int:
     came: dict[Cell, Result] = {}
     try:
-        for cell in asked:
-            known = results.read(cell) if given.resume else None
-            came[cell] = known if known and known.outcome == PASSED else run_cell(cell, given.jobs, known)
-            _say(results.line(cell, came[cell]))
+        with stopped_by_sigterm():
+            for cell in asked:
+                known = results.read(cell) if given.resume else None
+                came[cell] = known if known and _still_holds(cell, known) else run_cell(cell, given.jobs, known)
+                _say(results.line(cell, came[cell]))
     except (KeyboardInterrupt, Stopped) as stopped:
         _say("Stopped; with --resume only what has not passed is run the next time.")
-        return 128 + (signal.SIGTERM if isinstance(stopped, Stopped) else signal.SIGINT)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        return exit_code(stopped)
     if len(came) > 1:
         _say("\n" + "\n".join(results.line(cell, result) for cell, result in came.items()))
     if given.write_docs:
         results.write_docs(results.PAGE, {cell: known for cell in cells.GRID if (known := results.read(cell))})
         _say(f"Written into {shown(results.PAGE)}.")
-    return results.exit_code(list(came.values()))
+    return results.exit_code(came, named)
+
+
+def _still_holds(cell: Cell, known: Result) -> bool:
+    """Whether a cell has passed with the versions that it would be run with now."""
+    interpreter = interpreters.find(cell.python)
+    return (
+        known.outcome == PASSED
+        and known.airflow == cell.pinned_airflow
+        and interpreter is not None
+        and known.python == interpreters.full_version(interpreter)
+    )
 
 
 def run_cell(cell: Cell, jobs: int, known: Result | None) -> Result:
@@ -113,13 +123,10 @@ def _run_parts(cell: Cell, jobs: int, known: Result | None, result: Result) -> N
         elif before.failed:
             _say(f"{cell}: {name}, what failed …")
             again = environment.test(name, jobs, only=before.failed)
-            result.parts[name] = replace(before, failed=again.failed, seconds=before.seconds + again.seconds)
+            tests = before.tests - len(before.failed) + again.tests  # a file that couldn't be imported has more now
+            result.parts[name] = Part(tests, again.failed, before.seconds + again.seconds)
         results.write(cell, result)
     result.outcome = FAILED if result.failed_tests else PASSED
-
-
-def _stop(signal_number: int, frame: FrameType | None) -> None:
-    raise Stopped
 
 
 def _say(text: str) -> None:

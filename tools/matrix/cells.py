@@ -70,6 +70,11 @@ def parse(words: Sequence[str]) -> list[Cell]:
     return list(dict.fromkeys(Cell.parse(text) for text in texts)) or list(GRID)
 
 
+def named(words: Sequence[str]) -> set[Cell]:
+    """Return the cells that are asked for by their own names."""
+    return {Cell.parse(word) for word in words if word != "corners"}
+
+
 def shown(path: Path) -> str:
     """Return a path as it is called from where the commands are called."""
     return os.path.relpath(path, ROOT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 import time
@@ -9,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.matrix.cells import PARTS, ROOT, Cell, shown
-from tools.matrix.processes import run
+from tools.matrix.interpreters import full_version
 from tools.matrix.results import Part, read_report
+from tools.processes import run
 
 
 class StepError(RuntimeError):
@@ -29,7 +31,8 @@ class Environment:
         """Make it, with uv and Airflow's own package in it, which says what it is for."""
         self._cell.home.mkdir(parents=True, exist_ok=True)
         (self._cell.home / "install.log").unlink(missing_ok=True)
-        if not (self._home / "bin/uv").exists():
+        is_whole = (self._home / "bin/uv").exists() and full_version(self._python) == full_version(interpreter)
+        if not is_whole:
             self._step(interpreter, "-m", "venv", "--clear", self._home)
             self._step(
                 self._python,
@@ -82,9 +85,14 @@ class Environment:
         report.unlink(missing_ok=True)
         log.unlink(missing_ok=True)
         options = ["-v", "-n", str(jobs), "--dist", "loadfile", "-o", "junit_family=xunit1", f"--junitxml={report}"]
+        paths, selection = PARTS[name][:1], PARTS[name][1:]
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="matrix-", ignore_cleanup_errors=True) as temporary:
-            status = run([self._python, "-m", "pytest", *options, *(only or PARTS[name])], log, {"TMPDIR": temporary})
+            status = run(
+                [self._python, "-m", "pytest", *options, *(only or paths), *selection],
+                log,
+                environment={**os.environ, "TMPDIR": temporary},
+            )
         if status not in (0, 1) or not report.exists():
             raise StepError(f"pytest ended with status {status} in {name}: {_last_line(log)}; see {shown(log)}")
         part = read_report(report, round(time.monotonic() - began))
@@ -104,7 +112,13 @@ class Environment:
             raise StepError(f"`{said}` ended with status {status}: {_last_line(log)}; see {shown(log)}")
 
     def _ask(self, code: str) -> str:
-        return subprocess.run([self._python, "-c", code], capture_output=True, text=True, check=True).stdout
+        try:
+            return subprocess.run([self._python, "-c", code], capture_output=True, text=True, check=True).stdout
+        except OSError as error:
+            raise StepError(f"{shown(self._python)} doesn't run: {error.strerror}") from error
+        except subprocess.CalledProcessError as error:
+            said = error.stderr.strip().rpartition("\n")[2]
+            raise StepError(f"{shown(self._python)} doesn't tell its versions: {said}") from error
 
 
 def _last_line(log: Path) -> str:

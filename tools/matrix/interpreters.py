@@ -21,6 +21,11 @@ def find(version: str, environment: Mapping[str, str] = os.environ) -> Path | No
     return next((path for path in candidates if _is_python(path, version)), None)
 
 
+def full_version(python: Path) -> str:
+    """Return the version of a Python, as 3.12.1; nothing if it doesn't run."""
+    return _asked(python, "import platform; print(platform.python_version())")
+
+
 def none_of(version: str) -> str:
     """Return what to say where there is none: how it was looked for, and how to get it."""
     return (
@@ -31,11 +36,14 @@ def none_of(version: str) -> str:
 
 def _is_python(path: Path, version: str) -> bool:
     """Whether it is what its name says: pyenv's shims are on the PATH for versions that aren't chosen, too."""
-    ask = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"
-    if not path.is_file():
-        return False
+    return _asked(path, "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])") == version
+
+
+def _asked(python: Path, code: str) -> str:
+    if not python.is_file():
+        return ""
     try:
-        answer = subprocess.run([path, "-c", ask], capture_output=True, text=True, timeout=60, check=False)
+        answer = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return False
-    return answer.returncode == 0 and answer.stdout.strip() == version
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
@@ -76,10 +76,14 @@ def forget(cell: Cell) -> None:
     (cell.home / "result.json").unlink(missing_ok=True)
 
 
-def exit_code(results: Sequence[Result]) -> int:
-    """Return 0 if nothing failed and something was run."""
-    outcomes = {result.outcome for result in results}
-    return 0 if PASSED in outcomes and FAILED not in outcomes else 1
+def exit_code(results: Mapping[Cell, Result], named: Collection[Cell]) -> int:
+    """Return 0 if nothing failed, and each cell that was asked for by its name has passed."""
+    failed = [
+        cell
+        for cell, result in results.items()
+        if result.outcome in (FAILED, UNFINISHED) or (cell in named and result.outcome != PASSED)
+    ]
+    return 1 if failed else 0
 
 
 def line(cell: Cell, result: Result) -> str:
@@ -92,6 +96,8 @@ def line(cell: Cell, result: Result) -> str:
         failed = result.failed_tests
         what = result.reason or f"{len(failed)} of {counts}, see {shown(cell.home)}/*.log"
         return "\n    ".join([f"{cell}: FAILED: {what}", *failed])
+    if result.outcome == UNFINISHED:
+        return f"{cell}: NOT FINISHED: see {shown(cell.home)}/*.log"
     return f"{cell}: NOT RUN: {result.reason}"
 
 
@@ -127,13 +133,24 @@ def write_docs(page: Path, results: Mapping[Cell, Result]) -> None:
 
 
 def read_report(report: Path, seconds: int = 0) -> Part:
-    """Return how many tests pytest's report has, those left out not counted, and which failed."""
+    """Return how many tests pytest's report has, those left out not counted, and which failed, by pytest's own names.
+
+    A file that can't be imported counts as one test, which has the name of the file.
+    """
     run: set[str] = set()
     failed: dict[str, None] = {}  # in their order; a test can fail and then fail to end
     for case in ElementTree.parse(report).iter("testcase"):
-        name = "::".join(filter(None, [case.get("file") or case.get("classname"), case.get("name")]))
+        name = _name(case)
         if case.find("skipped") is None:
             run.add(name)
         if case.find("failure") is not None or case.find("error") is not None:
             failed[name] = None
     return Part(len(run), tuple(failed), seconds)
+
+
+def _name(case: ElementTree.Element) -> str:
+    file, module_and_classes, test = case.get("file", ""), case.get("classname", ""), case.get("name", "")
+    if not module_and_classes:  # the file itself could not be collected
+        return file
+    classes = module_and_classes.removeprefix(file.removesuffix(".py").replace("/", ".")).split(".")
+    return "::".join(filter(None, [file, *classes, test]))
