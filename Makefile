@@ -15,6 +15,10 @@ PINS_BENCH_DPONE := constraints/bench-dpone.txt
 # Tests of several files at once, each process with servers of its own.
 JOBS ?= 2
 PYTEST := -m pytest -n $(JOBS) --dist loadfile
+# A recipe's line, for what needs one of our Pythons.
+define CHECK_PYTHON
+@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "$(PYTHON) is Python %d.%d: 3.11, 3.12 or 3.13 is needed; name one with make PYTHON=python3.12" % sys.version_info[:2])'
+endef
 INSTALLED_BY := Makefile pyproject.toml constraints/airflow-3.3.txt constraints/airflow-2.11.txt
 
 .PHONY: help demo demo-s3 demo-distributed test test-airflow2 test-unit test-distributed test-ui test-matrix fuzz bench docs package lint format clean
@@ -29,6 +33,9 @@ demo-s3: $(VENV)/.demo ## The same DAG against SeaweedFS, a real S3 server
 	$(VENV)/bin/python -m demo s3
 
 demo-distributed: $(VENV)/.distributed ## A mapped stage on two Celery workers, one of them killed; wants Debian's postgresql and redis-server; SHORT=1
+	@echo "This needs Linux and Debian's postgresql and redis-server: installed here by root, and elsewhere what is on the PATH."
+	$(VENV)/bin/python -m local_servers.postgresql
+	$(VENV)/bin/python -m local_servers.redis_server
 	$(VENV)/bin/python -m demo.distributed $(if $(SHORT),--short)
 
 test: $(VENV)/.dev ## The tests on Airflow 3.3, then unit and DAG tests on 2.11; starts its own servers
@@ -48,6 +55,9 @@ test-unit: $(VENV)/.dev ## The tests that need no server
 	$(VENV)/bin/python $(PYTEST) tests/unit
 
 test-distributed: $(VENV)/.distributed ## The tests with Celery workers; wants Debian's postgresql and redis-server, installs them as root
+	@echo "These tests need Linux and Debian's postgresql and redis-server: installed here by root, and elsewhere what is on the PATH."
+	$(VENV)/bin/python -m local_servers.postgresql
+	$(VENV)/bin/python -m local_servers.redis_server
 	$(VENV)/bin/python -m pytest tests/distributed
 
 test-ui: $(VENV)/.docs ## The tests in a browser: Airflow's UI, the report, the docs; wants Debian's chromium, installs it as root
@@ -57,6 +67,7 @@ test-ui: $(VENV)/.docs ## The tests in a browser: Airflow's UI, the report, the 
 
 # CI runs CELLS=corners; MATRIX=--resume leaves out what has passed, MATRIX=--write-docs writes docs/versions.md.
 test-matrix: ## The unit, emulator and DAG tests on each Python and Airflow; CELLS="3.12/3.0 3.13/3.3" for some
+	$(CHECK_PYTHON)
 	$(PYTHON) -m tools.matrix --jobs $(JOBS) $(CELLS) $(MATRIX)
 
 # The seed that is printed, given as SEED=..., brings the same inputs again.
@@ -150,7 +161,7 @@ $(VENV_BENCH_DPONE)/bin/uv:
 	$(VENV_BENCH_DPONE)/bin/python -m pip install --quiet --disable-pip-version-check -c $(PINS_BENCH_DPONE) uv
 
 $(VENV)/bin/uv:
-	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "$(PYTHON) is Python %d.%d: 3.11, 3.12 or 3.13 is needed; name one with make PYTHON=python3.12" % sys.version_info[:2])'
+	$(CHECK_PYTHON)
 	@echo "Making $(VENV) …"
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c $(PINS) uv

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.bars import bars
 from benchmarks.figures import Records
+from benchmarks.page import put_between
 from benchmarks.peers import PEERS
 from benchmarks.sections import Sizes
 from benchmarks.servers import LABELS, LATENCY_MS
@@ -23,10 +24,7 @@ _TITLES = {
 
 def write(text: str) -> None:
     """Put the tables into the page."""
-    page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(_START)
-    _, _, after = rest.partition(_END)
-    PAGE.write_text(f"{before}{_START}\n\n{text}\n{_END}{after}", encoding="utf-8")
+    put_between(PAGE, _START, _END, text)
 
 
 def tables(records: Records, machine: dict[str, str], sizes: Sizes, *, day: str) -> str:

@@ -70,6 +70,7 @@ class Case:
 class Figures:
     """What one task took once.
 
+    :param day: when it was measured, in UTC.
     :param requests: how many of each kind, where the server counts them.
     :param told: what else the task says of itself.
     """
@@ -81,6 +82,7 @@ class Figures:
     parts: int
     action: str
     round: int
+    day: str
     seconds: float
     cpu_seconds: float
     peak: int
@@ -118,24 +120,26 @@ def main() -> int:
     """Return 0 if everything that was asked for was measured."""
     arguments = _arguments()
     raw = arguments.directory / (f"quick-{_RAW}" if arguments.quick else _RAW)
-    failures: list[str] = []
     if not arguments.report:
         rounds = arguments.rounds or (1 if arguments.quick else _ROUNDS)
-        failures = _measure(arguments, raw, rounds)
+        _measure(arguments, raw, rounds)
     if not raw.exists():
         sys.exit(f"Nothing has been measured yet: there is no {raw}.")
     kept = json.loads(raw.read_text(encoding="utf-8"))
-    text = scale_report.tables([Figures(**one) for one in kept["figures"]], kept["machine"], day=kept["day"])
+    failures = [f"{one['server']}, {one['section']}: {one['error']}" for one in kept["failures"]]
+    text = scale_report.tables([Figures(**one) for one in kept["figures"]], kept["machine"])
     say(f"\n{text}")
     for failure in failures:
         say(f"FAILED: {failure}")
-    if not arguments.quick and not failures:
+    if failures:
+        say("No page is written while these are missing: measure their sections again, without --more.")
+    elif not arguments.quick:
         scale_report.write(text)
         say(f"Written into {scale_report.PAGE.relative_to(ROOT)}.")
     return 1 if failures else 0
 
 
-def _measure(arguments: argparse.Namespace, raw: Path, rounds: int) -> list[str]:
+def _measure(arguments: argparse.Namespace, raw: Path, rounds: int) -> None:
     wanted = [
         (server, case)
         for server, case in cases(quick=arguments.quick)
@@ -147,23 +151,36 @@ def _measure(arguments: argparse.Namespace, raw: Path, rounds: int) -> list[str]
     except DiskFullError as error:
         sys.exit(str(error))
     places = {(server, case.section) for server, case in wanted}
-    kept = json.loads(raw.read_text(encoding="utf-8")) if raw.exists() else {"figures": []}
-    of_places = [one for one in kept["figures"] if (one["server"], one["section"]) in places]
-    figures = kept["figures"] if arguments.more else [one for one in kept["figures"] if one not in of_places]
-    first = 1 + max((one["round"] for one in of_places), default=-1) if arguments.more else 0
-    failures = []
     machine = describe()
+    kept = {"machine": machine, "figures": [], "failures": []}
+    if raw.exists():
+        kept = json.loads(raw.read_text(encoding="utf-8"))
+    first = 1 + max((one["round"] for one in kept["figures"] if _place(one) in places), default=-1)
+    if not arguments.more:
+        first = 0
+        for kind in ("figures", "failures"):
+            kept[kind] = [one for one in kept[kind] if _place(one) not in places]
+    if kept["figures"] and _shown(kept["machine"]) != _shown(machine):
+        sys.exit(f"{raw} holds figures of another machine or of other packages: measure everything, or move it away.")
+    kept["machine"] = machine
     with Runner.start(arguments.directory) as runner:
         for number in range(first, first + rounds):
             for server, case in wanted:  # a round goes through all sizes, so that each meets the machine as busy
                 try:
-                    figures += [asdict(one) for one in _one(runner, arguments.directory, server, case, number)]
+                    kept["figures"] += [asdict(one) for one in _one(runner, arguments.directory, server, case, number)]
                 except MeasurementError as error:
-                    failures.append(f"{server}, {case}: {error}")
+                    kept["failures"].append({"server": server, "section": case.section, "error": f"{case}: {error}"})
                     say(f"  FAILED: {server}, {case}")
-                kept = {"day": datetime.now(UTC).date().isoformat(), "machine": machine, "figures": figures}
                 raw.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-    return failures
+
+
+def _shown(machine: dict[str, str]) -> dict[str, str]:
+    return {name: text for name, text in machine.items() if name != scale_report.NOT_SHOWN}
+
+
+def _place(one: dict[str, Any]) -> tuple[str, str]:
+    """Return where a figure or a failure is: what is measured again takes the place of all that was there."""
+    return one["server"], one["section"]
 
 
 @dataclass(frozen=True)
@@ -213,14 +230,21 @@ class Runner:
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(f"{json.dumps(job)}\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(f"{json.dumps(job)}\n")
+            self.process.stdin.flush()
+        except BrokenPipeError as error:
+            raise MeasurementError(
+                f"{job['action']} wasn't begun, since the process for it has ended:\n{self._log_end()}"
+            ) from error
         code = self.process.stdout.readline().strip()
         if code != "0":
-            output = self.log.read_text(encoding="utf-8", errors="replace")
-            raise MeasurementError(f"{job['action']} ended with exit code {code or 'unknown'}:\n{output[-3000:]}")
+            raise MeasurementError(f"{job['action']} ended with exit code {code or 'unknown'}:\n{self._log_end()}")
         outcome: dict[str, Any] = json.loads(Path(job["result"]).read_text(encoding="utf-8"))
         return outcome
+
+    def _log_end(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")[-3000:]
 
 
 def _one(runner: Runner, home: Path, server: str, case: Case, number: int) -> Iterator[Figures]:
@@ -267,6 +291,7 @@ def _task(
         case.parts,
         action,
         number,
+        datetime.now(UTC).date().isoformat(),
         load=os.getloadavg()[0],
         **outcome,
     )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.null_sink.counts import KEYS
+from benchmarks.page import put_between
 
 if TYPE_CHECKING:
     from benchmarks.scale import Figures
 
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
 _START, _END = "<!-- scale:start -->", "<!-- scale:end -->"
+#: Of the machine; no peer is measured here.
+NOT_SHOWN = "peers"
 _MIB = 1024**2
 _SERVERS = {
     "null": "the null sink as S3",
@@ -34,27 +38,34 @@ _KINDS = ("put", "begin upload", "put part", "complete upload", "get", "head", "
 
 def write(text: str) -> None:
     """Put the tables into the page."""
-    page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(_START)
-    _, _, after = rest.partition(_END)
-    PAGE.write_text(f"{before}{_START}\n\n{text}\n{_END}{after}", encoding="utf-8")
+    put_between(PAGE, _START, _END, text)
 
 
-def tables(figures: Sequence[Figures], machine: Mapping[str, str], *, day: str) -> str:
+def tables(figures: Sequence[Figures], machine: Mapping[str, str]) -> str:
     """Return all tables as Markdown."""
-    loads = [one.load for one in figures]
-    rounds = 1 + max(one.round for one in figures)
-    lines = [
-        f"Measured on {day}, {rounds} round{'s' * (rounds > 1)}, load average {min(loads):.1f} to {max(loads):.1f}.",
-        "",
-    ]
-    lines += _table(("", ""), [(name, text) for name, text in machine.items() if name != "peers"])
+    lines = list(_table(("", ""), [(name, text) for name, text in machine.items() if name != NOT_SHOWN]))
     for section, title in _TITLES.items():
         of_section = [one for one in figures if one.section == section]
         for server in dict.fromkeys(one.server for one in of_section):
             lines += ["", f"#### {title}: {_SERVERS[server]}", ""]
-            lines += _section([one for one in of_section if one.server == server])
+            of_server = [one for one in of_section if one.server == server]
+            lines += [*_section(of_server), "", _measured(of_server)]
     return "\n".join(lines) + "\n"
+
+
+def _measured(figures: Sequence[Figures]) -> str:
+    """Return when a table's figures were measured, how often, and how busy the machine was."""
+    counts = Counter((one.action, _size(one)) for one in figures).values()
+    rounds = _range(counts, "d")
+    return (
+        f"Measured on {_range([one.day for one in figures], '')}, {rounds} round{'s' * (rounds != '1')}, "
+        f"load average {_range([one.load for one in figures], '.1f')}."
+    )
+
+
+def _range(values: Collection[Any], form: str) -> str:
+    first, last = format(min(values), form), format(max(values), form)
+    return first if first == last else f"{first} to {last}"
 
 
 def growth(figures: Iterable[Figures], of: tuple[int, ...], before: tuple[int, ...], figure: str) -> float | None:

@@ -46,12 +46,7 @@ def _of_playwright() -> Path | None:
 
 def main() -> int:
     """Install it, and say where it is."""
-    try:
-        print(f"Chromium: {install()}", flush=True)
-    except debian.PackageMissingError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return debian.main("Chromium", install)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
-"""PostgreSQL, the database of an Airflow with several workers: Debian's, or whichever is on the PATH."""
+"""PostgreSQL, the database of an Airflow with several workers: Debian's, or whichever is on the PATH.
+
+``python -m local_servers.postgresql`` installs it where it may.
+"""
 
 import os
 import pwd
 import secrets
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,14 +38,11 @@ class PostgreSQL:
     @classmethod
     @contextmanager
     def start(cls, directory: Path, *, log_path: Path | None = None) -> Iterator[Self]:
-        """Run it with its log under ``directory``.
-
-        Its data are in a temporary directory, since another user than root may not get to ``directory``.
-        """
+        """Run it with its log under ``directory``, and its data as well if who it runs as gets there."""
         programs = program().parent
         home = directory.resolve() / "postgresql"
         password = secrets.token_hex(20)
-        with _directory_of_the_server() as own, reserved_ports(1) as (port,):
+        with _directory_of_the_server(home) as own, reserved_ports(1) as (port,):
             data = own / "data"
             _make_cluster(programs / "initdb", data, password)
             command: list[str | Path] = [
@@ -91,13 +92,25 @@ def _found() -> Path | None:
 
 
 @contextmanager
-def _directory_of_the_server() -> Iterator[Path]:
-    """Make a temporary directory that belongs to whom the server runs as."""
-    with tempfile.TemporaryDirectory(prefix="postgresql-") as name:
+def _directory_of_the_server(home: Path) -> Iterator[Path]:
+    """Make a directory for its data that belongs to whom the server runs as, and remove it at the end.
+
+    Below ``home``, where whoever empties that finds what a SIGKILL left. The user that the server runs as in place
+    of root may have no way there, through a root's home, say: it is a temporary directory then, which a SIGKILL
+    leaves behind, since no place that this user reaches is known to the next run.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="postgresql-", dir=home if _gets_to(home) else None) as name:
         if os.geteuid() == 0:
             user = pwd.getpwnam(_INSTEAD_OF_ROOT)
             os.chown(name, user.pw_uid, user.pw_gid)
         yield Path(name)
+
+
+def _gets_to(directory: Path) -> bool:
+    """Whether who the server runs as may open what is in a directory."""
+    command: list[str | Path] = [*_as_who_may(), "test", "-x", directory]
+    return subprocess.run(command, cwd="/", stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def _as_who_may() -> list[str | Path]:
@@ -133,3 +146,12 @@ def _make_cluster(initdb: Path, data: Path, password: str) -> None:
 def _is_ready(pg_isready: Path, port: int) -> bool:
     command: list[str | Path] = [pg_isready, "-q", "-h", "127.0.0.1", "-p", str(port)]
     return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def main() -> int:
+    """Install it, and say where it is."""
+    return debian.main("PostgreSQL", program)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

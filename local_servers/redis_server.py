@@ -1,9 +1,13 @@
-"""Redis, the broker of Celery: Debian's ``redis-server``, or whichever is on the PATH."""
+"""Redis, the broker of Celery: Debian's ``redis-server``, or whichever is on the PATH.
+
+``python -m local_servers.redis_server`` installs it where it may.
+"""
 
 import os
 import secrets
 import shutil
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,14 +48,17 @@ class Redis:
                 f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\ndaemonize no\n'
             )
             url = f"redis://:{password}@127.0.0.1:{port}/0"
-            with running(
-                "Redis",
-                [program(), settings],
-                healthy=lambda: answers(url),
-                home=home,
-                log_path=log_path,
-            ) as group:
-                yield cls(url, group)
+            try:
+                with running(
+                    "Redis",
+                    [program(), settings],
+                    healthy=lambda: answers(url),
+                    home=home,
+                    log_path=log_path,
+                ) as group:
+                    yield cls(url, group)
+            finally:
+                settings.unlink(missing_ok=True)
 
 
 def program() -> Path:
@@ -75,7 +82,7 @@ def answers(url: str) -> bool:
         with socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 6379), timeout=2) as connection:
             connection.sendall(words.encode())
             return _says_pong(connection)
-    except OSError:
+    except (OSError, ValueError):  # the latter for a URL that is none
         return False
 
 
@@ -110,3 +117,12 @@ def _says_pong(connection: socket.socket) -> bool:
 def _found() -> Path | None:
     named = os.environ.get(_VARIABLE) or shutil.which("redis-server")
     return Path(named) if named else None
+
+
+def main() -> int:
+    """Install it, and say where it is."""
+    return debian.main("Redis", program)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -28,6 +29,8 @@ from local_servers.process import ServerStartError, running
 START_SECONDS = 600.0  # it makes its database first, and then five processes import Airflow
 STOP_SECONDS = 3.0  # SIGTERM ends nothing but the first of its processes, and that at once
 COMPONENTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+_HOMES = "standalone-airflow-"
+_LOCK = "lock"
 EXAMPLE_DAGS = Path(__file__).parent.parent / "example_dags"
 
 
@@ -140,26 +143,46 @@ def _is_healthy(url: str) -> bool:
 
 
 def main() -> int:
-    """Run the DAGs of a folder until Ctrl-C or SIGTERM."""
+    """Run the DAGs of a folder until Ctrl-C or SIGTERM; return 130 if that comes before it runs."""
     parser = argparse.ArgumentParser(prog="python -m local_servers.standalone_airflow", description=__doc__)
     parser.add_argument("--port", type=int, help="where the UI is; a free port if none is given")
     parser.add_argument("--dags", type=Path, default=EXAMPLE_DAGS, help="the DAG folder; the example DAGs by default")
     chosen = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    home = Path(tempfile.mkdtemp(prefix="standalone-airflow-"))
-    try:
-        print("Starting Airflow (20 seconds to two minutes) …", flush=True)
-        with StandaloneAirflow.start(home / "airflow", chosen.dags.resolve(), port=chosen.port) as airflow:
-            print(f"Airflow is at {airflow.url}; Ctrl-C ends it.", flush=True)
-            signal.pause()
-    except ServerStartError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Airflow has ended, and all that it started.")
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
-    return 0
+    has_started = has_failed = False
+    with _locked_home() as home:
+        try:
+            print("Starting Airflow (20 seconds to two minutes) …", flush=True)
+            with StandaloneAirflow.start(home / "airflow", chosen.dags.resolve(), port=chosen.port) as airflow:
+                has_started = True
+                print(f"Airflow is at {airflow.url}; Ctrl-C ends it.", flush=True)
+                signal.pause()
+        except ServerStartError as error:
+            print(error, file=sys.stderr)
+            has_failed = not isinstance(error, PortTakenError)
+            return 1
+        except KeyboardInterrupt:
+            print("Airflow has ended, and all that it started.")
+        finally:
+            if not has_failed:  # or the log that the error names stays, until the next start
+                shutil.rmtree(home, ignore_errors=True)
+    return 0 if has_started else 130
+
+
+@contextmanager
+def _locked_home() -> Iterator[Path]:
+    """Make a directory; such as were left by a process that has ended go first.
+
+    The kernel drops the lock of a process that ends, however it ends.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{_HOMES}*/{_LOCK}"):
+        with suppress(OSError), left.open() as lock:  # another user's, or in use
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left.parent, ignore_errors=True)
+    home = Path(tempfile.mkdtemp(prefix=_HOMES))
+    with (home / _LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield home
 
 
 if __name__ == "__main__":

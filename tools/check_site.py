@@ -2,8 +2,8 @@
 
 MkDocs checks the links that pages write. Here it is the pages as it has built them, theme and all: no tag and no style
 asks another host for anything (what a script asks for isn't seen), each file that a tag asks for is there, each ``<a>``
-to a page or to a place in one leads there, but in ``404.html``, and the API reference has a place for each public name of
-the package. One line a problem, and exit code 1.
+to a page or to a place in one leads there, those of ``404.html`` left out, and the API reference has a place for each
+public name of the package. One line a problem, and exit code 1.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 _CODE_OR_LINK = re.compile(
     r"^(?P<fence>```|~~~).*?^(?P=fence)[^\S\n]*$"
     r"|(?P<ticks>(?<!`)`+(?!`))(?:(?!\n\n).)+?(?<!`)(?P=ticks)(?!`)"
-    r"|!?\[(?P<text>[^\[\]]*)\]\((?![a-z][a-z0-9+.-]*:)(?P<target>[^)\s#]*)[^)\s]*(?:\s+\"[^\"]*\")?\)",
+    r"|!?\[(?P<text>[^\[\]]*)\]\((?![a-z][a-z0-9+.-]*:)(?P<target>[^)\s#]*)[^)\s]*(?:\s+(?:\"[^\"]*\"|'[^']*'))?\)",
     re.I | re.M | re.S,
 )
 _NOTE = "\nPaths such as `docs/index.md` are those of files in the source distribution.\n"

@@ -62,8 +62,10 @@ def build() -> tuple[Path, Path]:
     """Return the wheel and the sdist; the wheel is built twice, from the sdist and from the repository."""
     dist, other = WORK / "dist", WORK / "from-the-repository"
     command = [sys.executable, "-m", "build", "--installer", "uv", "--outdir"]
+    temporary = WORK / "temporary"  # what it makes besides, and leaves if it is stopped
+    temporary.mkdir(parents=True)
     # What builds the package is pinned as well.
-    environment = {**os.environ, "UV_CONSTRAINT": str(PINS)}
+    environment = {**os.environ, "UV_CONSTRAINT": str(PINS), "TMPDIR": str(temporary)}
     run([*command, dist, ROOT], environment=environment)
     run([*command, other, "--wheel", ROOT], environment=environment)
     [wheel], [sdist], [again] = dist.glob("*.whl"), dist.glob("*.tar.gz"), other.glob("*.whl")

@@ -171,7 +171,6 @@ def run(command: list[Any], *, cwd: Path = ROOT, environment: dict[str, str] | N
     words = [str(word) for word in command]
     with tempfile.TemporaryDirectory(prefix="package-", ignore_cleanup_errors=True) as temporary:
         output, errors = Path(temporary, "output"), Path(temporary, "errors")
-        environment = {"TMPDIR": temporary} | dict(os.environ if environment is None else environment)
         status = processes.run(words, output, errors=errors, cwd=cwd, environment=environment)
         said, complained = (path.read_text(encoding="utf-8", errors="replace") for path in (output, errors))
     if status:

@@ -1,8 +1,8 @@
 """What the stage, verify and cleanup tasks of one DAG run do, each in a process of its own, all defaults.
 
 Jobs come by stdin, a line of JSON each. Each is done in a fork, since importing Airflow takes longer than most
-of them; its exit code goes to stdout. A mapped stage's instances come one after the other here, through one
-client. What the tasks hand on is written to a file, as Airflow would keep it.
+of them; its exit code goes to stdout, and nothing else does. A mapped stage's instances come one after the other
+here, through one client. What the tasks hand on is written to a file, as Airflow would keep it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from benchmarks.runners.timing import cpu_seconds, peak_bytes
 from dpone_airflow.hooks import ObjectStorageHook
 from dpone_airflow.operators.manifest_xcom import manifest_xcom
-from dpone_airflow.staging import ObjectStorageStagingManifest, ObjectStorageStagingPlan, ObjectStorageStagingService
+from dpone_airflow.operators.verify import StagingVerifyOperator
+from dpone_airflow.staging import ObjectStorageStagingPlan, ObjectStorageStagingService
 from dpone_airflow.staging.cleanup import clean_up_run
 from dpone_airflow.staging.evidence import StagingEvidence, StagingWriter
 from dpone_airflow.staging.plan import EVIDENCE_FOLDER
-from dpone_airflow.staging.resolve import manifest_uri_of, manifests_in, read_manifest, resolve_manifest
 from dpone_airflow.staging.sweep import sweep_base
 from dpone_airflow.staging.verify import verify_staged
 from dpone_airflow.storage import ObjectStorageUri
@@ -123,29 +124,26 @@ class Verify(Task):
     def __init__(self, job: _Job) -> None:
         super().__init__(job)
         self._client = super().get_client(self.uri)
+        self._operator = StagingVerifyOperator(task_id="verify", manifest=[])
         self._handed_on: dict[str, Any] = {}
 
     def get_client(self, base_uri: str, engine: str = "sdk") -> Any:
         return self._client
 
     def do(self) -> None:
-        found = [resolve_manifest(given, self) for given in manifests_in(self.pushed())]
-        is_mapped = bool(self.job["parts"])
-        manifest = ObjectStorageStagingManifest.merge(found) if is_mapped else found[0]
+        pushed = self.pushed()  # which costs time and memory, as Airflow's reading of XComs does
+        self._operator.manifest = pushed if self.job["parts"] else pushed[0]
+        # All that the operator asks of Airflow's context there: whether it is itself one of a mapped task's instances.
+        context: Any = {"ti": SimpleNamespace(map_index=-1)}
+        hook: Any = self
+        manifest, is_merged = self._operator._resolved(context, hook)
+        # What the operator's `_check_whose_run` does with the stage's task, which isn't here.
         evidence = StagingEvidence(self._client, manifest.base_uri, manifest.run_id, by={})
         claim = evidence.read_claim()
         assert claim is not None, "it is staged"
         evidence.check_owner(claim.writer, self.writer())
         verify_staged(self._client, manifest, by={})
-        if is_mapped:
-            record = evidence.write_manifest(manifest)
-        elif manifest.object_count <= XCOM_MAX_OBJECTS:
-            self._handed_on = manifest.to_dict()
-            return
-        else:
-            record = self._client.hash_object(manifest_uri_of(manifest))
-            assert read_manifest(str(record.uri), self, record.sha256) == manifest
-        self._handed_on = manifest_xcom(manifest, record, XCOM_MAX_OBJECTS)
+        self._handed_on = self._operator._handed_on(hook, manifest, is_merged, by={})
 
     def tell(self) -> _Told:
         return {"xcom_bytes": len(json.dumps(self._handed_on))}
@@ -224,6 +222,9 @@ TASKS: Mapping[str, Callable[[_Job], Task]] = {
 
 def main() -> None:
     """Do one job after the other."""
+    # Airflow logs to stdout: what it says goes where errors go, and never between the exit codes.
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)
     for name in _IMPORTED_BY_HOOKS:
         import_module(name)
     parent = os.getppid()
@@ -231,8 +232,8 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             _do(json.loads(line))
-        sys.stdout.write(f"{_exit_code(child, parent)}\n")
-        sys.stdout.flush()
+        answers.write(f"{_exit_code(child, parent)}\n")
+        answers.flush()
 
 
 def _exit_code(child: int, parent: int) -> int:
@@ -258,6 +259,7 @@ def _do(job: dict[str, Any]) -> NoReturn:
     except BaseException:  # noqa: BLE001 - it goes into the log, and the exit code says that it failed
         traceback.print_exc()
     finally:
+        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import http.client
+import os
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from demo.distributed.needs import missing_extra
+from demo.distributed import home
+from demo.distributed.needs import missing_extra, other_system
 
 ROOT = Path(__file__).resolve().parents[2]
+# The URL of a Redis to use. It has a password in it, which on a command line everyone could read.
+BROKER = "DPONE_BROKER_URL"
 HOME = ROOT / ".demo" / "distributed"
 DAG_FILE = ROOT / "example_dags" / "example_distributed.py"
 BUCKET = "landing"
 FULL, SHORT = (100, 100), (20, 10)
+# The worker that is killed in each run.
+RUNS: dict[str, tuple[str | None, ...]] = {"both": (None, "worker-2"), "whole": (None,), "killed": ("worker-2",)}
 # Airflow takes a task for dead after 300 seconds without a heartbeat: the demo doesn't wait so long.
 QUICKER_SETTINGS = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
@@ -29,25 +36,41 @@ QUICKER_SETTINGS = {
 
 def main(words: list[str] | None = None) -> int:
     """Return 0 if every count agrees, 1 if not or if something is missing."""
-    parser = argparse.ArgumentParser(prog="python -m demo.distributed", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m demo.distributed",
+        description=__doc__,
+        epilog=f"${BROKER}: the URL of a Redis to use, by default one that is started for this",
+    )
     parser.add_argument("--short", action="store_true", help="20 instances of 10 files")
-    parser.add_argument("--kill-worker", action=argparse.BooleanOptionalAction, default=True, help="the second run")
-    parser.add_argument("--broker", help="the URL of a Redis to use, by default one that is started for this")
-    parser.add_argument("--home", type=Path, default=HOME, help="where logs and data lie; emptied first")
+    parser.add_argument("--run", choices=RUNS, default="both", help="only the first run, or only the second")
+    parser.add_argument(
+        "--home", type=Path, default=HOME, help="where logs and data lie: empty, new, or an earlier run's"
+    )
     chosen = parser.parse_args(words)
-    problem = missing_extra()
+    problem = other_system() or missing_extra()
     if problem is not None:
         print(problem, file=sys.stderr)
         return 1
 
+    signal.signal(signal.SIGTERM, _interrupt)
+    return told_in_a_line(lambda: _demonstrate(chosen))
+
+
+def told_in_a_line(demonstrate: Callable[[], int]) -> int:
+    """Return what it returns, or the exit status for the error that ends it, which is told without a traceback."""
+    from demo.distributed.runs import RunError
+    from dpone_airflow.storage.errors import DponeAirflowError
     from local_servers import ProgramMissingError, ServerStartError
+    from local_servers.airflow_api import AirflowApiError
     from local_servers.debian import PackageMissingError
 
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return _demonstrate(chosen)
-    except (ServerStartError, PackageMissingError, ProgramMissingError) as error:
+        return demonstrate()
+    except (ServerStartError, PackageMissingError, ProgramMissingError, home.HomeError) as error:
         print(str(error).rstrip(), file=sys.stderr)
+        return 1
+    except (RunError, AirflowApiError, DponeAirflowError, OSError, http.client.HTTPException) as error:
+        print(f"The demo failed: {error or type(error).__name__}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted; everything that was started has ended.", file=sys.stderr)
@@ -58,24 +81,29 @@ def _demonstrate(chosen: argparse.Namespace) -> int:
     from rich.console import Console
 
     from demo.distributed.report import show
-    from demo.distributed.runs import DAG_ID, RunError, Size, run
+    from demo.distributed.runs import DAG_ID, Size, run
     from demo.distributed.store import Store
-    from local_servers import SeaweedFS, postgresql, redis_server
+    from local_servers import SeaweedFS, postgresql, programs, redis_server
     from local_servers.celery_airflow import CeleryAirflow
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    # Before anything starts: what isn't there is installed, or named in a line.
+    # Before anything is removed or starts: what isn't there is installed, or named in a line.
+    home.check(chosen.home)
+    programs.weed()
     postgresql.program()
-    if chosen.broker is None:
+    broker = os.environ.get(BROKER)
+    if broker:
+        redis_server.check_answers(broker)
+    else:
         redis_server.program()
-    shutil.rmtree(chosen.home, ignore_errors=True)
+    home.make_empty(chosen.home)
     dags = chosen.home / "dags"
-    dags.mkdir(parents=True)
+    dags.mkdir()
     shutil.copy(DAG_FILE, dags)
     instances, files_each = SHORT if chosen.short else FULL
     began = time.monotonic()
     with (
-        _broker(chosen.broker, chosen.home) as broker_url,
+        _broker(broker, chosen.home) as broker_url,
         SeaweedFS.start(chosen.home) as server,
         postgresql.PostgreSQL.start(chosen.home) as database,
     ):
@@ -91,19 +119,15 @@ def _demonstrate(chosen: argparse.Namespace) -> int:
             console.print(f"Airflow runs after {time.monotonic() - began:.0f} s: {', '.join(airflow.workers)}.")
             store = Store.of(server)
             good = True
-            runs = [(None, 0.0), ("worker-2", 2.0 / files_each)] if chosen.kill_worker else [(None, 0.0)]
-            for kill, seconds_a_file in runs:
-                size = Size(instances, files_each, seconds_a_file=seconds_a_file)
+            for kill in RUNS[chosen.run]:
+                # An instance lasts long enough for being killed in the middle.
+                size = Size(instances, files_each, seconds_a_file=2.0 / files_each if kill else 0.0)
                 console.print(
                     f"\n[bold]{size.files:,} files in {instances} instances"
                     f"{f', and {kill} is killed in the middle' if kill else ''}[/bold]"
                 )
                 before = {name: worker.cpu_seconds() for name, worker in airflow.workers.items()}
-                try:
-                    outcome = run(airflow, store, size, kill=kill, tell=console.print)
-                except RunError as error:
-                    console.print(f"[red]{error}[/red]")
-                    return 1
+                outcome = run(airflow, store, size, kill=kill, tell=console.print)
                 used = {
                     name: worker.cpu_seconds() - before[name]
                     for name, worker in airflow.workers.items()
@@ -116,15 +140,14 @@ def _demonstrate(chosen: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _broker(url: str | None, home: Path) -> Iterator[str]:
-    """Yield the URL of a Redis that answers, started for this unless one is given."""
-    from local_servers.redis_server import Redis, check_answers
+def _broker(url: str | None, directory: Path) -> Iterator[str]:
+    """Yield the URL of a Redis, started for this unless one is given."""
+    from local_servers.redis_server import Redis
 
-    if url is not None:
-        check_answers(url)
+    if url:
         yield url
     else:
-        with Redis.start(home) as redis:
+        with Redis.start(directory) as redis:
             yield redis.url
 
 

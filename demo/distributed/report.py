@@ -42,10 +42,10 @@ def show(console: Console, outcome: Outcome, cpu_seconds: Mapping[str, float]) -
     for lost in outcome.lost:
         console.print(
             f"Instance {lost.map_index} was on {lost.worker} with {lost.staged_before} files staged: "
-            f"taken for dead after {lost.found_after_seconds:.0f} s, "
-            f"queued again after {lost.queued_after_seconds:.0f} s, "
-            f"begun again on {lost.back_on} after {lost.back_after_seconds:.0f} s; "
-            f"sent {lost.sent_again} of {outcome.size.files_each}"
+            f"taken for dead {_after(lost.found_after_seconds)}, "
+            f"queued again {_after(lost.queued_after_seconds)}, "
+            f"begun again on {lost.back_on or 'no worker'} {_after(lost.back_after_seconds)}; "
+            f"sent {lost.sent_again or 0} of {outcome.size.files_each}"
         )
     complaints = outcome.complaints()
     for complaint in complaints:
@@ -53,3 +53,7 @@ def show(console: Console, outcome: Outcome, cpu_seconds: Mapping[str, float]) -
     if not complaints:
         console.print("[green]All counts agree.[/green]")
     return not complaints
+
+
+def _after(seconds: float | None) -> str:
+    return "never" if seconds is None else f"after {seconds:.0f} s"

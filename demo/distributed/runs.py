@@ -61,20 +61,23 @@ class Size:
 class Lost:
     """An instance whose worker was killed, and how it came back; all seconds are from the kill.
 
+    None where that never was.
+
     :param found_after_seconds: when Airflow took the try for dead.
     :param queued_after_seconds: when it queued the next one; behind what was queued already.
     :param back_after_seconds: when that one began.
+    :param back_on: the worker that ran it.
     :param sent_again: how many objects it sent.
     """
 
     map_index: int
     worker: str
     staged_before: int
-    found_after_seconds: float
-    queued_after_seconds: float
-    back_after_seconds: float
-    back_on: str
-    sent_again: int
+    found_after_seconds: float | None
+    queued_after_seconds: float | None
+    back_after_seconds: float | None
+    back_on: str | None
+    sent_again: int | None
 
 
 @dataclass
@@ -103,7 +106,7 @@ class Outcome:
     @property
     def objects_per_second(self) -> float:
         """Objects staged in a second, by all workers, from the first instance's start to the last one's end."""
-        return self.in_manifest / self.stage_seconds
+        return self.in_manifest / self.stage_seconds if self.stage_seconds else 0.0
 
     def complaints(self) -> list[str]:
         """Return what isn't as it should be; nothing if all is well."""
@@ -133,11 +136,11 @@ class Outcome:
             found.append(f"the instances ran on {len(self.spread)} worker only")
         if self.killed is not None and not self.lost:
             found.append(f"{self.killed} was killed, and no instance had to come back")
-        found += [
-            f"instance {lost.map_index} came back on {lost.back_on}, which was killed"
-            for lost in self.lost
-            if lost.back_on == self.killed
-        ]
+        for lost in self.lost:
+            if lost.back_after_seconds is None:
+                found.append(f"instance {lost.map_index}, which {lost.worker} had, never came back")
+            elif lost.back_on == self.killed:
+                found.append(f"instance {lost.map_index} came back on {lost.back_on}, which was killed")
         return found
 
 
@@ -202,26 +205,25 @@ def _outcome(
 ) -> Outcome:
     tis = api.task_instances(DAG_ID, run_id)
     instances = [one for one in tis if one["task_id"] == STAGE]
-    place = api.xcom(DAG_ID, run_id, STAGE, map_index=0, key="dpone_staging")
+    places = (api.xcom(DAG_ID, run_id, STAGE, map_index=index, key="dpone_staging") for index in range(size.instances))
+    place = next((place for place in places if place is not None), None)
     if place is None:
         raise RunError(f"The DAG run {run_id} ended with {state}, and nothing was staged: see the workers' logs.")
     records = store.part_records(place["base_uri"], place["run_id"])
     sent = {str(record["manifest"]["part"]): int(record["sent"]) for record in records}
-    ends = [_time(one["end_date"]) for one in tis if one["end_date"]]
     lost = []
     if killed_at is not None:
         for one in instances:
-            if int(one["try_number"]) > 1:
+            if int(one["try_number"]) > 1 or int(one["map_index"]) in in_the_middle_of:
                 lost.append(_lost(api, run_id, int(one["map_index"]), killed_at, in_the_middle_of, sent))
-    begin = min(_time(one["start_date"]) for one in instances if one["start_date"])
     verify = store.record(place["base_uri"], place["run_id"], "_run", "verify.json") or {}
     return Outcome(
         size=size,
         state=state,
         tasks=Counter(f"{one['task_id']} {one['state']}" for one in tis),
         spread=Counter(one["hostname"] for one in instances if one["state"] == "success"),
-        stage_seconds=(max(_time(one["end_date"]) for one in instances if one["end_date"]) - begin).total_seconds(),
-        total_seconds=(max(ends) - min(_time(one["start_date"]) for one in tis if one["start_date"])).total_seconds(),
+        stage_seconds=_seconds_of(instances),
+        total_seconds=_seconds_of(tis),
         sent=sum(sent.values()),
         in_parts=sum(int(record["manifest"]["object_count"]) for record in records),
         in_manifest=int((api.xcom(DAG_ID, run_id, "verify") or {}).get("object_count", 0)),
@@ -245,21 +247,29 @@ def _lost(
     in_the_middle_of: dict[int, int],
     sent: dict[str, int],
 ) -> Lost:
-    first, *_, last = api.tries(DAG_ID, run_id, STAGE, map_index)
+    first, *later = api.tries(DAG_ID, run_id, STAGE, map_index)
+    last = later[-1] if later else {}
 
-    def after(text: str) -> float:
-        return (_time(text) - killed_at).total_seconds()
+    def after(text: str | None) -> float | None:
+        return (_time(text) - killed_at).total_seconds() if text else None
 
     return Lost(
         map_index=map_index,
         worker=str(first["hostname"]),
         staged_before=in_the_middle_of.get(map_index, 0),
         found_after_seconds=after(first["end_date"]),
-        queued_after_seconds=after(last["queued_when"]),
-        back_after_seconds=after(last["start_date"]),
-        back_on=str(last["hostname"]),
-        sent_again=sent[f"map-{map_index:05d}"],
+        queued_after_seconds=after(last.get("queued_when")),
+        back_after_seconds=after(last.get("start_date")),
+        back_on=last.get("hostname") or None,
+        sent_again=sent.get(f"map-{map_index:05d}"),
     )
+
+
+def _seconds_of(tis: list[dict[str, Any]]) -> float:
+    """Return how long task instances took, from the first one's start to the last one's end."""
+    starts = [_time(one["start_date"]) for one in tis if one["start_date"]]
+    ends = [_time(one["end_date"]) for one in tis if one["end_date"]]
+    return (max(ends) - min(starts)).total_seconds() if starts and ends else 0.0
 
 
 def _time(text: str) -> datetime:

@@ -21,6 +21,8 @@ BASE = "s3://landing/orders"
 LANDING = "landing"
 RunDag = Callable[..., RunResult]
 
+_ERRORS_TOLD = re.compile(r"^[A-Z]\w+Error:.*\n(?:.+\n)*", re.M)
+
 _HEADER = """
 from pathlib import Path
 
@@ -163,4 +165,10 @@ def records(emulator: LocalObjectStorageClient) -> Callable[[], dict[str, dict[s
 @pytest.fixture
 def task_log(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
     """Return what the tasks logged: Airflow 3 prints it, Airflow 2.11 goes through logging."""
-    return lambda: "".join(capsys.readouterr()) + caplog.text
+
+    def read() -> str:
+        text = "".join(capsys.readouterr()) + caplog.text
+        # Airflow 3.0 breaks the sentence of an error into lines of 80 columns.
+        return text + "".join(f"\n{' '.join(told.split())}" for told in _ERRORS_TOLD.findall(text))
+
+    return read

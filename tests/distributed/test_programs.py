@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import stat
 import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -24,6 +29,7 @@ def test_redis_takes_its_password_only_and_ends(tmp_path: Path) -> None:
         assert not answers(redis.url.replace(":", ":wrong", 2).replace("redis:wrong", "redis:"))
         assert (tmp_path / "redis" / "redis.conf").stat().st_mode & 0o077 == 0
         assert redis.url.split("@")[0].split(":")[2] not in repr(redis)
+    assert not (tmp_path / "redis" / "redis.conf").exists(), "its password goes with it"
     assert not answers(redis.url)
     assert not psutil.pid_exists(redis.process_group)
     with pytest.raises(BrokerMissingError, match=r"^No Redis answers at redis://127\.0\.0\.1:\d+/0, "):
@@ -80,6 +86,113 @@ def test_a_package_is_installed_under_a_policy_that_starts_no_service(
     assert found == program
     assert asked == [101]
     assert not policy.exists()
+
+
+def test_lists_that_can_not_be_renewed_do_not_stop_the_installation(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / "program"
+
+    def run(command: list[str]) -> None:
+        if "update" in command:
+            raise debian.PackageMissingError("`apt-get update` ended with status 100: run it by hand.")
+        program.touch()
+
+    _as_root_with_apt_get(monkeypatch, tmp_path, run)
+    found = debian.installed("redis-server", lambda: program if program.exists() else None, otherwise="none")
+    assert found == program
+    assert "status 100" in capsys.readouterr().err
+
+
+def test_an_installation_that_fails_says_what_to_do_instead(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def run(command: list[str]) -> None:
+        raise debian.PackageMissingError("`apt-get install` ended with status 100: run it by hand.")
+
+    _as_root_with_apt_get(monkeypatch, tmp_path, run)
+    with pytest.raises(debian.PackageMissingError, match=r"status 100: run it by hand\. Or name the program\.$"):
+        debian.installed("redis-server", lambda: None, otherwise="Or name the program.")
+    assert not (tmp_path / "policy-rc.d").exists()
+
+
+# Installs with an apt-get that ends when it is told to, and says when it has.
+INSTALLS = """
+import sys
+from pathlib import Path
+from local_servers import debian
+policy, *command = sys.argv[1:]
+debian._POLICY = Path(policy)
+debian._install = lambda package: debian.run(command)
+debian.os.geteuid = lambda: 0
+debian.shutil.which = lambda name: name
+debian.installed("redis-server", lambda: None, otherwise="none")
+"""
+APT_GET = "while [ ! -e go ]; do sleep 0.05; done; [ -e policy-rc.d ] && touch ended-under-the-policy"
+
+
+def test_a_sigterm_in_the_middle_waits_for_apt_get_and_takes_the_policy_away(tmp_path: Path) -> None:
+    policy = tmp_path / "policy-rc.d"
+    with _installing(policy) as installing:
+        installing.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            installing.wait(0.5)
+        assert policy.exists()
+        (tmp_path / "go").touch()
+        assert installing.wait(30) == 143
+    assert (tmp_path / "ended-under-the-policy").exists()
+    assert not policy.exists()
+
+
+def test_a_policy_that_a_sigkill_left_is_ours_and_goes_with_the_next_installation(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy-rc.d"
+    with _installing(policy) as installing:
+        installing.kill()
+    assert policy.exists()
+    monkeypatch.setattr(debian, "_POLICY", policy)
+    with debian._no_service_is_started():
+        assert subprocess.run([policy, "redis-server", "start"], check=False).returncode == 101
+    assert not policy.exists()
+
+
+@contextmanager
+def _installing(policy: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run an installation, in the middle of its apt-get; both have ended afterwards."""
+    root = Path(__file__).resolve().parents[2]
+    with subprocess.Popen(
+        [sys.executable, "-c", INSTALLS, policy, "sh", "-c", APT_GET],
+        cwd=policy.parent,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    ) as installing:
+        try:
+            while not (policy.exists() and (apt_get := psutil.Process(installing.pid).children())):
+                assert installing.poll() is None
+            yield installing
+        finally:
+            (policy.parent / "go").touch()
+            installing.kill()
+    assert psutil.wait_procs(apt_get, timeout=15)[1] == []
+
+
+def _as_root_with_apt_get(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run: Callable[[list[str]], None]) -> None:
+    monkeypatch.setattr(debian, "_POLICY", tmp_path / "policy-rc.d")
+    monkeypatch.setattr(debian, "run", run)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(debian.shutil, "which", lambda name: f"/usr/bin/{name}")
+
+
+@pytest.mark.parametrize(("server", "says"), [(redis_server, "Redis: "), (postgresql, "PostgreSQL: ")])
+def test_the_command_of_a_program_says_where_it_is(server, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert server.main() == 0
+    assert capsys.readouterr().out == f"{says}{server.program()}\n"
+
+
+def test_the_data_lie_below_the_home_where_who_runs_it_gets_there(reachable: Path) -> None:
+    home = reachable / "home"
+    with PostgreSQL.start(home):
+        (data,) = (home / "postgresql").glob("postgresql-*/data")
+        assert stat.S_IMODE(data.stat().st_mode) == 0o700
+    assert list((home / "postgresql").iterdir()) == []
 
 
 def test_a_policy_that_is_there_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

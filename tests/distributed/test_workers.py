@@ -1,99 +1,215 @@
-"""A mapped stage on two workers that share no disk, one of which is killed; a worker without the extra."""
+"""The demo to its good end: a mapped stage on two workers that share no disk, one of which is killed.
+
+A third worker, without the extra, joins it meanwhile with what another machine's would be told.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import threading
 import time
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
 
-from demo.distributed.runs import BASE_URI, DAG_ID, STAGE, UNFINISHED, Outcome, Size, run
+from demo.distributed.__main__ import BUCKET
+from demo.distributed.runs import BASE_URI, DAG_ID, STAGE, UNFINISHED
 from demo.distributed.store import Store
-from local_servers import leftovers
+from local_servers import SeaweedFS, leftovers
+from local_servers.airflow_api import AirflowApi
 from local_servers.celery_airflow import ROOT, CeleryAirflow
+from tests.distributed.command import Command, running, working_below
 
 INSTANCES, FILES_EACH = 20, 10
-KILLED = "worker-2"
-WITHOUT_S3 = Path(__file__).parent / "without_s3"
+FILES = INSTANCES * FILES_EACH
+WORKERS, KILLED = ("worker-1", "worker-2"), "worker-2"
+HERE = Path(__file__).parent
+WITHOUT_S3 = HERE / "without_s3"
 
-# Whichever test comes first starts Airflow and waits for the run: a minute or two, and more on a busy machine.
+# Whichever test comes first waits for the whole of it: two minutes, and more on a busy machine.
 pytestmark = pytest.mark.timeout(1200)
 
 
-@pytest.fixture(scope="module")
-def told() -> list[str]:
-    return []
+@dataclass
+class Bare:
+    """What became of the stage on the worker without the extra."""
+
+    states: tuple[str, str, str]
+    processes: int
+    left: list[int]
+    log: str
+
+
+@dataclass
+class Seen:
+    """What the demo printed, and what could be seen only while it ran."""
+
+    home: Path
+    status: int = -1
+    said: str = ""
+    staged: dict[str, set[Path]] = field(default_factory=lambda: {name: set() for name in WORKERS})
+    alive_after_the_kill: dict[str, int] | None = None
+    bare: Bare | None = None
+
+    def worker(self, name: str) -> Path:
+        return self.home / "airflow" / name
+
+    def words(self) -> str:
+        """What was printed, without the breaks of its lines."""
+        return " ".join(self.said.split())
+
+    def counted(self, what: str) -> int:
+        (count,) = re.findall(rf"│ {what}\s+│\s+([\d,]+) │", self.said)
+        return int(count.replace(",", ""))
 
 
 @pytest.fixture(scope="module")
-def outcome(airflow: CeleryAirflow, store: Store, told: list[str]) -> Outcome:
-    """A run of 20 instances in the middle of which one of the two workers is killed."""
-    return run(airflow, store, Size(INSTANCES, FILES_EACH, seconds_a_file=0.2), kill=KILLED, tell=told.append)
+def seen(reachable: Path) -> Seen:
+    seen = Seen(reachable / "demo")
+    with running(seen.home, "--run", "killed") as command:
+        watch = threading.Thread(target=_watch, args=(command, seen))
+        watch.start()
+        seen.bare = _with_a_bare_worker(command)
+        seen.status = command.process.wait()
+        watch.join()
+        seen.said = command.said()
+    return seen
 
 
-def test_every_file_is_staged_verified_loaded_and_deleted_once_though_a_worker_was_killed(outcome: Outcome) -> None:
-    assert outcome.complaints() == []
-    assert outcome.in_parts == outcome.in_manifest == outcome.verified == outcome.deleted == INSTANCES * FILES_EACH
-    assert outcome.compared == {"listed": 200, "named": 200, "strays": 0, "missing": 0}
-    assert outcome.loaded == {"objects": 200, "rows": 2000, "distinct": 2000, "total": 1999 * 1000}
-    assert (outcome.left, outcome.unfinished_uploads) == (0, 0)
+def test_the_demo_passes(seen: Seen) -> None:
+    assert seen.status == 0, seen.said
+    assert "All counts agree." in seen.said
+    assert "The demo passed." in seen.said
 
 
-def test_the_instances_ran_on_both_workers(outcome: Outcome) -> None:
-    assert set(outcome.spread) == {"worker-1", "worker-2"}
-    assert outcome.spread.total() == INSTANCES
+def test_every_file_is_staged_verified_loaded_and_deleted_once_though_a_worker_was_killed(seen: Seen) -> None:
+    for what in (
+        "files extracted",
+        "in the manifests of the parts",
+        "in the manifest of the run",
+        "verified",
+        "listed before the cleanup",
+        "loaded from",
+        "deleted by the cleanup",
+    ):
+        assert seen.counted(what) == FILES, what
+    assert seen.counted("left after it") == 0
+    assert "Rows: 2,000 written, 2,000 loaded, 2,000 distinct" in seen.said
 
 
-def test_the_killed_worker_was_in_the_middle_of_an_instance_and_the_other_one_did_it_again(outcome: Outcome) -> None:
-    assert outcome.in_the_middle_of
-    assert all(0 < staged < FILES_EACH for staged in outcome.in_the_middle_of.values())
-    assert {lost.map_index for lost in outcome.lost} >= set(outcome.in_the_middle_of)
-    for lost in outcome.lost:
-        assert (lost.worker, lost.back_on) == (KILLED, "worker-1")
-        assert lost.found_after_seconds > 10, "Airflow waits for the heartbeats that are missing"
+def test_the_instances_ran_on_both_workers(seen: Seen) -> None:
+    ((one, other),) = re.findall(r"Instances: worker-1 (\d+), worker-2 (\d+)", seen.said)
+    assert int(one) + int(other) == INSTANCES
 
 
-def test_nothing_of_the_killed_worker_runs_on(airflow: CeleryAirflow, outcome: Outcome) -> None:
-    home = str(airflow.workers[KILLED].home)
-    assert [process for process in psutil.process_iter() if _works_in(process, home)] == []
-    assert [process for process in psutil.process_iter() if _works_in(process, str(airflow.workers["worker-1"].home))]
+def test_the_killed_worker_was_in_the_middle_of_an_instance_and_the_other_one_did_it_again(seen: Seen) -> None:
+    (middle,) = re.findall(r"killed worker-2, which was at the instances (.*?) files staged", seen.words())
+    half_done = {int(index): int(staged) for index, staged in re.findall(r"(\d+) with (\d+)", middle)}
+    assert half_done
+    assert all(0 < staged < FILES_EACH for staged in half_done.values())
+    lost = re.findall(
+        r"Instance (\d+) was on (\S+) with \d+ files staged: taken for dead after (\d+) s, queued again after \d+ s, "
+        r"begun again on (\S+) after \d+ s; sent \d+ of 10",
+        seen.words(),
+    )
+    assert {int(index) for index, *_ in lost} >= set(half_done)
+    for _, was_on, found_after, back_on in lost:
+        assert (was_on, back_on) == (KILLED, "worker-1")
+        assert int(found_after) > 10, "Airflow waits for the heartbeats that are missing"
 
 
-def test_each_worker_had_files_logs_and_dags_of_its_own(airflow: CeleryAirflow, outcome: Outcome) -> None:
-    for name, worker in airflow.workers.items():
-        logs = list((worker.home / "airflow" / "logs").rglob("attempt=*.log"))
+def test_nothing_of_the_killed_worker_runs_on(seen: Seen) -> None:
+    assert seen.alive_after_the_kill is not None
+    assert seen.alive_after_the_kill[KILLED] == 0
+    assert seen.alive_after_the_kill["worker-1"] > 0
+
+
+def test_each_worker_had_files_logs_and_dags_of_its_own(seen: Seen) -> None:
+    for name in WORKERS:
+        logs = list((seen.worker(name) / "airflow" / "logs").rglob("attempt=*.log"))
         assert any(f"task_id={STAGE}" in str(log) for log in logs), name
-        assert (worker.home / "dags" / f"{DAG_ID}.py").is_file()
-    left = (airflow.workers["worker-1"].home / "tmp").rglob("*.csv")
-    assert list(left) == [], "staged files are removed on the worker that wrote them"
+        assert (seen.worker(name) / "dags" / f"{DAG_ID}.py").is_file()
+        assert seen.staged[name], f"{name} writes what it stages below its own temporary directory"
 
 
-def test_the_evidence_outlives_the_cleanup_and_says_who_wrote(store: Store, outcome: Outcome) -> None:
-    records = [uri for uri in store.objects(BASE_URI, "_manifests") if uri.key.endswith("/manifest.json")]
+def test_staged_files_are_removed_on_the_worker_that_wrote_them(seen: Seen) -> None:
+    of_the_dead = seen.worker(KILLED) / "tmp"
+    assert [path for path in seen.home.rglob("measurements-*.csv") if not path.is_relative_to(of_the_dead)] == []
+
+
+def test_the_evidence_outlives_the_cleanup_and_says_who_wrote(seen: Seen) -> None:
+    with SeaweedFS.start(seen.home) as server:
+        store = Store.of(server)
+        records = [uri for uri in store.objects(BASE_URI, "_manifests") if uri.key.endswith("/manifest.json")]
+        assert BASE_URI.startswith(f"s3://{BUCKET}/")
     assert len([uri for uri in records if "/map-" in uri.key]) == INSTANCES
 
 
-def test_a_worker_without_the_extra_fails_the_stage_with_what_to_install(airflow: CeleryAirflow) -> None:
+def test_no_password_and_no_database_is_left(seen: Seen) -> None:
+    assert not (seen.home / "redis" / "redis.conf").exists()
+    assert list((seen.home / "postgresql").iterdir()) == []
+
+
+def test_a_worker_without_the_extra_fails_the_stage_with_what_to_install(seen: Seen) -> None:
+    assert seen.bare is not None
+    assert seen.bare.states == ("failed", "failed", "bare")
+    assert 's3:// URIs need an extra that isn\'t installed here: run pip install "dpone-airflow[s3]".' in seen.bare.log
+    assert "MissingExtraError" in seen.bare.log
+
+
+def test_a_worker_that_ends_leaves_nothing(seen: Seen) -> None:
+    assert seen.bare is not None
+    assert seen.bare.processes > 2
+    assert seen.bare.left == []
+
+
+def _watch(command: Command, seen: Seen) -> None:
+    """Look at what the workers have on their disks, and at their processes once one of them has been killed."""
+    while command.process.poll() is None:
+        for name in WORKERS:
+            with suppress(FileNotFoundError):  # a directory that goes meanwhile
+                seen.staged[name].update((seen.worker(name) / "tmp").rglob("measurements-*.csv"))
+        if seen.alive_after_the_kill is None and f"killed {KILLED}" in command.said():
+            seen.alive_after_the_kill = {name: len(working_below(seen.worker(name))) for name in WORKERS}
+        time.sleep(0.05)
+
+
+def _with_a_bare_worker(command: Command) -> Bare:
+    """Run a stage on a worker of its own, which finds no module of the extra."""
+    dags = command.home / "dags"
+    command.wait_for((dags / f"{DAG_ID}.py").exists)
+    shutil.copy(HERE / "dag_of_another_queue.py", dags)
+    command.wait_for(lambda: working_below(command.home / "airflow" / "worker-1") != [])
+    airflow = _as_a_worker_knows_it(command)
     hiding = {"PYTHONPATH": os.pathsep.join([str(WITHOUT_S3), str(ROOT)])}
     with airflow.worker("bare", queue="bare", environment=hiding) as worker:
+        command.wait_for(lambda: "Airflow runs after" in command.said())
+        airflow.wait_for_dag("another_queue")
         run_id = airflow.api.trigger("another_queue", {})
         while (state := airflow.api.run_state("another_queue", run_id)) in UNFINISHED:
             time.sleep(0.5)
         (stage,) = airflow.api.task_instances("another_queue", run_id)
         mark = psutil.Process(worker.process_group).environ()[leftovers.VARIABLE]
-        assert len(leftovers.marked(mark)) > 2
-    assert leftovers.marked(mark) == [], "it ended, and what it had started"
-    assert (state, stage["state"], stage["hostname"]) == ("failed", "failed", "bare")
+        processes = len(leftovers.marked(mark))
     (log,) = (worker.home / "airflow" / "logs").rglob("attempt=1.log")
-    said = log.read_text().replace('\\"', '"')
-    assert 's3:// URIs need an extra that isn\'t installed here: run pip install "dpone-airflow[s3]".' in said
-    assert "MissingExtraError" in said
+    return Bare(
+        states=(state, stage["state"], stage["hostname"]),
+        processes=processes,
+        left=leftovers.marked(mark),
+        log=log.read_text().replace('\\"', '"'),
+    )
 
 
-def _works_in(process: psutil.Process, home: str) -> bool:
-    try:
-        return process.environ().get("HOME") == home
-    except psutil.Error:
-        return False
+def _as_a_worker_knows_it(command: Command) -> CeleryAirflow:
+    """Return the Airflow that a command runs, by the settings that its first worker was given."""
+    home = command.home / "airflow"
+    environment = working_below(home / "worker-1")[0].environ()
+    its_own = {"AIRFLOW__CORE__DAGS_FOLDER"}
+    shared = {key: value for key, value in environment.items() if key.startswith("AIRFLOW__") and key not in its_own}
+    url = shared["AIRFLOW__API__BASE_URL"]
+    return CeleryAirflow(home, command.home / "dags", AirflowApi(url), shared)

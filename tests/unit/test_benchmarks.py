@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -14,12 +18,14 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from benchmarks import scale, scale_report
 from benchmarks.figures import Record, Records
-from benchmarks.measure import Measurement
+from benchmarks.measure import Measurement, MeasurementError
 from benchmarks.null_sink.counts import Counted, azure_kind, gcs_kind, s3_kind
 from benchmarks.null_sink.http import Request, Server
 from benchmarks.null_sink.s3 import S3
-from benchmarks.scale import Figures, cases
+from benchmarks.page import put_between
+from benchmarks.scale import Case, Figures, Runner, cases
 from benchmarks.scale_report import growth, tables
 
 
@@ -183,7 +189,21 @@ def test_a_batch_of_deletes_is_one_request_of_several_keys(kind_of: Any, path: b
 def _figures(files: int, number: int, cpu_seconds: float) -> Figures:
     requests, told = {"put": files, "list": 4}, {"xcom_bytes": 100 * files}
     return Figures(
-        "files", "null", files, 1024, 0, "stage", number, 2 * cpu_seconds, cpu_seconds, 2**21, 2**20, 1, requests, told
+        "files",
+        "null",
+        files,
+        1024,
+        0,
+        "stage",
+        number,
+        "2026-01-01",
+        2 * cpu_seconds,
+        cpu_seconds,
+        2**21,
+        2**20,
+        1,
+        requests,
+        told,
     )
 
 
@@ -194,7 +214,7 @@ def test_growth_is_the_median_of_the_ratios_to_the_size_before_in_the_same_round
     ]
     assert growth(figures, (100, 1024, 0), (10, 1024, 0), "cpu_seconds") == 10
     assert growth(figures, (1000, 1024, 0), (100, 1024, 0), "cpu_seconds") is None
-    text = tables(figures, {"machine": "2 cores", "peers": "s5cmd"}, day="2026-01-01")
+    text = tables(figures, {"machine": "2 cores", "peers": "s5cmd"})
     assert "| stage | 10 files | 1.00 |  |  | 1 | 10 put, 4 list | XCom 1.0 KB |" in text
     assert "| stage | 100 files | 20.0 | 10.0 | 10.0 | 1 | 100 put, 4 list | XCom 10.0 KB |" in text
     assert "s5cmd" not in text
@@ -210,3 +230,150 @@ def test_every_size_but_the_first_of_a_section_has_one_before_it_that_differs_in
     for server, section in {(server, case.section) for server, case in found}:
         sizes = [(case.files, case.size, case.parts) for at, case in found if (at, case.section) == (server, section)]
         assert len(sizes) == len(set(sizes)) > 1
+
+
+def test_below_each_table_is_when_how_often_and_under_what_load_it_was_measured() -> None:
+    older = [replace(_figures(10, number, 1), day="2025-12-31", load=load) for number, load in enumerate((0.5, 7))]
+    newer = [replace(one, section="stores", day="2026-01-02", load=3) for one in older[:1]]
+    text = tables([*older, *newer, replace(older[0], server="seaweedfs", day="2026-01-01")], {"machine": "2 cores"})
+    told = [line for line in text.splitlines() if line.startswith("Measured")]
+    assert told == [
+        "Measured on 2025-12-31, 2 rounds, load average 0.5 to 7.0.",
+        "Measured on 2026-01-01, 1 round, load average 0.5.",
+        "Measured on 2026-01-02, 1 round, load average 3.0.",
+    ]
+
+
+def test_cases_that_were_measured_less_often_and_on_another_day_are_told() -> None:
+    figures = [_figures(10, 0, 1), _figures(10, 1, 1), replace(_figures(100, 0, 1), day="2026-01-03")]
+    assert "Measured on 2026-01-01 to 2026-01-03, 1 to 2 rounds, load average 1.0." in tables(figures, {})
+
+
+@pytest.mark.parametrize("page", ["", "<start>", "<end>", "<end> <start>"])
+def test_a_page_without_both_marks_is_left_as_it_is(tmp_path: Path, page: str) -> None:
+    path = tmp_path / "page.md"
+    path.write_text(page, encoding="utf-8")
+    with pytest.raises(ValueError, match="has no <start> and after it <end>"):
+        put_between(path, "<start>", "<end>", "tables")
+    assert path.read_text(encoding="utf-8") == page
+
+
+def test_tables_take_the_place_of_what_is_between_the_marks(tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    path.write_text("a\n<start>\nold\n<end>\nb\n", encoding="utf-8")
+    put_between(path, "<start>", "<end>", "new\n")
+    assert path.read_text(encoding="utf-8") == "a\n<start>\n\nnew\n\n<end>\nb\n"
+
+
+_NOISY = """
+import os
+from benchmarks.runners import scale
+class Noisy:
+    def __init__(self, job):
+        self.fails = job["fails"]
+    def do(self):
+        print("7")
+        os.write(1, b"An error\\n")
+        assert not self.fails, "as it was told"
+    def tell(self):
+        return {}
+scale.TASKS, scale._IMPORTED_BY_HOOKS = {"noisy": Noisy}, ()
+scale.main()
+"""
+
+
+def test_what_a_task_prints_is_not_taken_for_an_exit_code(tmp_path: Path) -> None:
+    job = {"action": "noisy", "environment": {}, "counts": "", "result": str(tmp_path / "result.json")}
+    jobs = "".join(f"{json.dumps(job | {'fails': fails})}\n" for fails in (False, True, False))
+    ended = subprocess.run(
+        [sys.executable, "-c", _NOISY], input=jobs, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert ended.stdout == "0\n1\n0\n"
+    assert ended.stderr.count("7\n") == ended.stderr.count("An error\n") == 3
+    assert "as it was told" in ended.stderr
+
+
+def test_a_runner_that_has_ended_is_told_with_the_end_of_its_output(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("out of memory", encoding="utf-8")
+    with subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as gone:
+        gone.wait(60)
+        with pytest.raises(MeasurementError, match="stage wasn't begun.*\n.*out of memory"):
+            Runner(gone, log).do({"action": "stage"})
+        with pytest.raises(BrokenPipeError):  # what wasn't sent is still in its buffer
+            gone.stdin.close()
+
+
+class _Measured:
+    """`python -m benchmarks.scale` in a directory of its own, whose tasks are made up and whose machine is."""
+
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.raw, self.page = directory / "scale.json", directory / "page.md"
+        self.page.write_text("<!-- scale:start --><!-- scale:end -->", encoding="utf-8")
+        self.fails: set[str] = set()
+        self.machine = {"machine": "2 cores"}
+        self.day = "2026-01-01"
+        wanted = [("null", Case(section, 10, 1024)) for section in ("files", "stores")]
+        monkeypatch.setattr(scale, "cases", lambda *, quick: wanted)
+        monkeypatch.setattr(scale, "describe", lambda: self.machine)
+        monkeypatch.setattr(scale, "_one", self._one)
+        monkeypatch.setattr(scale, "ROOT", directory)
+        monkeypatch.setattr(scale_report, "PAGE", self.page)
+        monkeypatch.setattr(Runner, "start", lambda directory: nullcontext())
+        self._argv = ["scale", "--directory", str(directory)]
+        self._monkeypatch = monkeypatch
+
+    def run(self, *arguments: str) -> int:
+        self._monkeypatch.setattr(sys, "argv", [*self._argv, *arguments])
+        return scale.main()
+
+    def told(self) -> list[str]:
+        return [line for line in self.page.read_text(encoding="utf-8").splitlines() if line.startswith("Measured")]
+
+    def _one(self, runner: Any, home: Path, server: str, case: Case, number: int) -> Iterator[Figures]:
+        if case.section in self.fails:
+            raise MeasurementError("the store is full")
+        yield replace(_figures(10, number, 1), section=case.section, day=self.day)
+
+
+@pytest.fixture
+def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Measured:
+    return _Measured(tmp_path, monkeypatch)
+
+
+def test_what_is_not_measured_again_keeps_its_day_and_rounds(measured: _Measured) -> None:
+    assert measured.run("--rounds", "2") == 0
+    measured.day = "2026-02-02"
+    assert measured.run("--rounds", "1", "--sections", "stores") == 0
+    assert measured.told() == [
+        "Measured on 2026-01-01, 2 rounds, load average 1.0.",
+        "Measured on 2026-02-02, 1 round, load average 1.0.",
+    ]
+    assert measured.run("--rounds", "1", "--sections", "stores", "--more") == 0
+    assert measured.told()[1] == "Measured on 2026-02-02, 2 rounds, load average 1.0."
+
+
+def test_no_page_is_written_while_something_has_failed(measured: _Measured, capsys: pytest.CaptureFixture[str]) -> None:
+    before = measured.page.read_text(encoding="utf-8")
+    measured.fails = {"stores"}
+    assert measured.run("--rounds", "1") == 1
+    measured.fails = set()
+    # Neither by what is measured elsewhere, nor by more rounds, nor by the report.
+    for arguments in (("--sections", "files", "--rounds", "1"), ("--more", "--rounds", "1"), ("--report",)):
+        capsys.readouterr()
+        assert measured.run(*arguments) == 1
+        assert "FAILED: null, stores: Case(" in capsys.readouterr().out
+        assert measured.page.read_text(encoding="utf-8") == before
+    assert measured.run("--sections", "stores", "--rounds", "1") == 0
+    assert measured.run("--report") == 0
+    assert len(measured.told()) == 2
+
+
+def test_figures_of_another_machine_are_not_mixed(measured: _Measured) -> None:
+    measured.run("--rounds", "1")
+    kept = measured.raw.read_text(encoding="utf-8")
+    measured.machine = {"machine": "64 cores"}
+    with pytest.raises(SystemExit, match="holds figures of another machine"):
+        measured.run("--sections", "stores")
+    assert measured.raw.read_text(encoding="utf-8") == kept
+    assert measured.run("--rounds", "1") == 0

@@ -122,6 +122,13 @@ def test_what_is_documented_is_no_problem(problems: Check) -> None:
             'def make():\n    """Make a thing.\n\n    :raises ClaimsError: if not ours.\n    """',
             "sample.make: ':raises ClaimsError:' names no error",
         ),
+        *(
+            (
+                f'def make():\n    """Make a thing.\n\n    :raises {name}: if not ours.\n    """',
+                f"sample.make: ':raises {name}:' names no error",
+            )
+            for name in ("nothing.ThatThereIs", "io.Nothing", "io.", ".Nothing", "..Nothing")
+        ),
         (
             'def make():\n    """Make a thing.\n\n    :raises: whatever.\n    """',
             "sample.make: ':raises :' names no error",

@@ -77,6 +77,14 @@ def test_links_that_lead_somewhere_are_no_problem(tmp_path: Path) -> None:
     assert list(check_site.dead_links(tmp_path, check_site.read_pages(tmp_path))) == []
 
 
+@pytest.mark.parametrize("html", ['<input name="q">', '<meta name="q">', '<a name="r" id="s">a</a>'])
+def test_a_name_is_a_place_in_a_page_only_where_it_is_that_of_an_anchor(tmp_path: Path, html: str) -> None:
+    page(tmp_path, "a.html", f'{html}<a href="#q">a</a>')
+    assert list(check_site.dead_links(tmp_path, check_site.read_pages(tmp_path))) == [
+        "a.html: #q leads to no place in that page"
+    ]
+
+
 def test_a_script_that_is_not_there_is_found(tmp_path: Path) -> None:
     page(tmp_path, "a.html", '<script src="a.js"></script>')
     assert list(check_site.dead_links(tmp_path, check_site.read_pages(tmp_path))) == ["a.html: a.js leads to nothing"]

@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tools.matrix import __main__ as command
 from tools.matrix import cells, interpreters, results
 from tools.matrix.cells import GRID, PARTS, ROOT, Cell
 from tools.matrix.environment import Environment, StepError
-from tools.matrix.results import FAILED, NO_INTERPRETER, NOT_FOR_IT, PASSED, Part, Result
+from tools.matrix.results import FAILED, NO_INTERPRETER, NOT_FOR_IT, PASSED, UNFINISHED, Part, Result
 
 WAIT_SECONDS = 30
 ALL_PASS: Mapping[str, Part] = {name: Part(10, seconds=1) for name in PARTS}
@@ -54,9 +51,21 @@ def _nothing_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells, "HOME", tmp_path / ".matrix")
     monkeypatch.setattr(results, "PAGE", tmp_path / "versions.md")
     monkeypatch.setattr(command, "Environment", StandIn)
-    monkeypatch.setattr(interpreters, "find", lambda version: Path(sys.executable))
+    monkeypatch.setattr(interpreters, "find", lambda version: Path(f"/bin/python{version}"))
+    monkeypatch.setattr(interpreters, "full_version", lambda python: f"{python.name.removeprefix('python')}.9")
     monkeypatch.setattr(StandIn, "outcomes", {})
     monkeypatch.setattr(StandIn, "ran", [])
+
+
+@pytest.fixture
+def there_is_only(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Leave one Python on this computer."""
+
+    def only(python: str) -> None:
+        found = Path(f"/bin/python{python}")
+        monkeypatch.setattr(interpreters, "find", lambda version: found if version == python else None)
+
+    return only
 
 
 @pytest.fixture
@@ -132,32 +141,53 @@ def test_a_cell_whose_tests_never_came_to_run_has_failed(matrix: Callable[..., t
     assert "3.12/3.0: FAILED: `uv` ended with status 2" in told
 
 
-def test_no_interpreter_is_said_and_fails_nothing_while_other_cells_run(
-    matrix: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+def test_the_first_line_says_what_the_command_needs(matrix: Callable[..., tuple[int, str]]) -> None:
+    first = matrix("3.12/3.0")[1].splitlines()[0]
+    assert first.startswith("This needs Python 3.11, 3.12 and 3.13, PyPI and npm")
+    assert "Debian bookworm has Python 3.11 alone" in first
+
+
+@pytest.mark.parametrize(("words", "cells_told", "ran"), [([], 15, 15), (["corners"], 2, 0)])
+def test_of_all_cells_or_the_corners_those_without_a_python_are_told_and_fail_nothing(
+    words: list[str],
+    cells_told: int,
+    ran: int,
+    matrix: Callable[..., tuple[int, str]],
+    there_is_only: Callable[[str], None],
 ) -> None:
-    monkeypatch.setattr(interpreters, "find", lambda version: None if version == "3.13" else Path(sys.executable))
-    code, told = matrix("3.13/3.3", "3.12/3.3")
+    there_is_only("3.11")
+    code, told = matrix(*words)
     assert code == 0
     assert "3.13/3.3: NOT RUN: no Python 3.13 with venv" in told
-    assert "3.12/3.3: passed" in told
+    assert "3.12/2.11: NOT RUN: no Python 3.12 with venv" in told
+    assert len(set(re.findall(r"^3\.\d+/\d\.\d+: (?:NOT RUN|passed).*", told, re.M))) == cells_told
+    assert len(StandIn.ran) == ran
+    assert told.splitlines()[-1] == f"{cells_told - ran // 3} of {cells_told} cells were NOT RUN."
 
 
-@pytest.mark.parametrize("cell", ["3.13/3.3", "3.13/2.11"])
-def test_where_no_cell_can_run_the_command_fails(
-    cell: str, matrix: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("cell", ["3.13/3.3", "3.12/2.11", "3.13/2.11"])
+@pytest.mark.parametrize("others", [[], ["3.11/3.3"], ["corners"]])
+def test_a_cell_that_was_asked_for_by_its_name_and_cannot_run_fails_the_command(
+    cell: str, others: list[str], matrix: Callable[..., tuple[int, str]], there_is_only: Callable[[str], None]
 ) -> None:
-    if cell == "3.13/3.3":
-        monkeypatch.setattr(interpreters, "find", lambda version: None)
-    code, told = matrix(cell)
+    if cell != "3.13/2.11":  # for which the Python is there, and not meant
+        there_is_only("3.11")
+    code, told = matrix(cell, *others)
     assert code == 1
     assert f"{cell}: NOT RUN: no" in told
-    assert StandIn.ran == []
 
 
 def test_an_airflow_that_is_not_for_a_python_is_said_and_fails_nothing(matrix: Callable[..., tuple[int, str]]) -> None:
-    code, told = matrix("3.13/2.11", "3.12/2.11")
+    code, told = matrix()
     assert code == 0
     assert "3.13/2.11: NOT RUN: not for this one" in told
+
+
+@pytest.mark.parametrize("named", [[], [Cell("3.12", "3.0")]])
+def test_a_cell_that_was_not_finished_fails_the_command_and_is_told(named: Collection[Cell]) -> None:
+    cell, result = Cell("3.12", "3.0"), Result(UNFINISHED, "2026-01-02")
+    assert results.exit_code({cell: result}, named) == 1
+    assert results.line(cell, result).startswith("3.12/3.0: NOT FINISHED: see ")
 
 
 # Going on after a stop.
@@ -203,6 +233,37 @@ def test_what_passed_with_another_airflow_is_run_again(matrix: Callable[..., tup
     results.write(cell, Result(FAILED, "2026-01-01", "3.12.9", "3.0.0", {"unit": Part(10)}))
     assert matrix("3.12/3.0", "--resume")[0] == 0
     assert len(StandIn.ran) == 3
+
+
+@pytest.mark.parametrize(("python", "airflow"), [("3.12.9", "3.0.0"), ("3.12.8", Cell("3.12", "3.0").pinned_airflow)])
+def test_a_cell_that_passed_with_other_versions_is_run_again(
+    python: str, airflow: str, matrix: Callable[..., tuple[int, str]]
+) -> None:
+    results.write(Cell("3.12", "3.0"), Result(PASSED, "2026-01-01", python, airflow, dict(ALL_PASS)))
+    assert matrix("3.12/3.0", "--resume")[0] == 0
+    assert len(StandIn.ran) == 3
+    StandIn.ran.clear()
+    assert matrix("3.12/3.0", "--resume")[0] == 0
+    assert StandIn.ran == []
+
+
+def test_a_cell_that_passed_is_not_said_to_pass_when_its_python_has_gone(
+    matrix: Callable[..., tuple[int, str]], there_is_only: Callable[[str], None]
+) -> None:
+    assert matrix("3.12/3.0")[0] == 0
+    there_is_only("3.11")
+    code, told = matrix("3.12/3.0", "--resume")
+    assert code == 1
+    assert "3.12/3.0: NOT RUN: no Python 3.12" in told
+
+
+def test_a_file_that_could_not_be_imported_has_all_its_tests_counted_when_it_can(
+    matrix: Callable[..., tuple[int, str]],
+) -> None:
+    StandIn.outcomes["3.12/3.0"] = {**ALL_PASS, "unit": Part(10, ("tests/unit/test_broken.py",))}
+    assert matrix("3.12/3.0")[0] == 1
+    StandIn.outcomes["3.12/3.0"] = {"unit": Part(5)}
+    assert "14 unit, 10 conformance, 10 dags" in matrix("3.12/3.0", "--resume")[1]
 
 
 def test_two_commands_at_once_do_not_meet_in_one_environment() -> None:
@@ -259,8 +320,10 @@ def test_the_page_of_the_docs_has_the_marks() -> None:
 
 
 def test_pytests_report_is_read_with_the_names_that_pytest_takes(tmp_path: Path) -> None:
-    file = tmp_path / "test_some.py"
-    file.write_text(
+    folder = tmp_path / "tests"
+    folder.mkdir()
+    (folder / "test_broken.py").write_text("import nothing_that_there_is\n")
+    (folder / "test_some.py").write_text(
         "import pytest\n"
         "def test_good(): pass\n"
         "@pytest.mark.parametrize('n', [1, 2])\n"
@@ -270,19 +333,40 @@ def test_pytests_report_is_read_with_the_names_that_pytest_takes(tmp_path: Path)
         "def test_ends_badly(broken): assert False\n"
         "@pytest.mark.skip\n"
         "def test_left_out(): pass\n"
+        "class TestOne:\n"
+        "    def test_same(self): assert False\n"
+        "    class TestInner:\n"
+        "        @pytest.mark.parametrize('word', ['a.b'])\n"
+        "        def test_deep(self, word): assert False\n"
+        "class TestOther:\n"
+        "    def test_same(self): pass\n"
     )
-    report = tmp_path / "report.xml"
-    options = ["-p", "no:cacheprovider", "-o", "junit_family=xunit1", f"--junitxml={report}", "--rootdir", tmp_path]
+    part = reported(tmp_path, "tests")
+    assert part.tests == 8
+    assert sorted(part.failed) == [
+        "tests/test_broken.py",
+        "tests/test_some.py::TestOne::TestInner::test_deep[a.b]",
+        "tests/test_some.py::TestOne::test_same",
+        "tests/test_some.py::test_ends_badly",
+        "tests/test_some.py::test_odd[2]",
+    ]
+    again = reported(tmp_path, *part.failed)
+    assert again.tests == 5
+    assert sorted(again.failed) == sorted(part.failed)
+
+
+def reported(folder: Path, *tests: str) -> Part:
+    """Run tests as a cell runs its own; return what the report says."""
+    report = folder / "report.xml"
+    options = ["-p", "no:cacheprovider", "-o", "junit_family=xunit1", f"--junitxml={report}", "--rootdir", folder]
     subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *options, file],
-        cwd=tmp_path,
+        [sys.executable, "-m", "pytest", "-q", "-p", "xdist", "-n", "1", "--dist", "loadfile", *options, *tests],
+        cwd=folder,
         env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         stdout=subprocess.DEVNULL,
         check=False,
     )
-    part = results.read_report(report)
-    assert part.tests == 4
-    assert part.failed == ("test_some.py::test_odd[2]", "test_some.py::test_ends_badly")
+    return results.read_report(report)
 
 
 # Interpreters.
@@ -330,53 +414,48 @@ def test_where_there_is_none_a_line_says_how_to_get_it() -> None:
     assert "pyenv install 3.12" in told
 
 
-# Processes.
-
-_LEAVES_ONE = """
-import subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
-open(sys.argv[1], "w").write(str(child.pid))
-time.sleep(600)
-"""
-# What is started in the background of a shell ignores SIGINT, until somebody says otherwise.
-_RUNS_IT = """
-import signal, sys
-from pathlib import Path
-from tools.matrix.__main__ import _stop
-from tools.matrix.processes import run
-signal.signal(signal.SIGTERM, _stop)
-signal.signal(signal.SIGINT, signal.default_int_handler)
-run([sys.executable, "-c", sys.argv[1], sys.argv[2]], Path(sys.argv[3]))
-"""
+# Environments.
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_that_a_cell_started_outlives_the_command(number: signal.Signals, tmp_path: Path) -> None:
-    told = tmp_path / "child"
-    process = subprocess.Popen(
-        [sys.executable, "-c", _RUNS_IT, _LEAVES_ONE, told, tmp_path / "log"], cwd=ROOT, stderr=subprocess.DEVNULL
-    )
-    try:
-        await_true(lambda: told.exists() and told.read_text() != "")
-        child = int(told.read_text())
-        assert is_running(child)
-        process.send_signal(number)
-        assert process.wait(WAIT_SECONDS) != 0
-        if number == signal.SIGKILL:  # the guard sees it a moment later
-            await_true(lambda: not is_running(child))
-        assert not is_running(child)
-    finally:
-        process.kill()
-        process.wait()
+@pytest.fixture
+def cell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cell:
+    """A cell whose environment is a real one."""
+    monkeypatch.undo()
+    monkeypatch.setattr(cells, "HOME", tmp_path / ".matrix")
+    return Cell("3.12", "3.0")
 
 
-def test_a_command_that_ends_tells_its_status_and_output(tmp_path: Path) -> None:
-    from tools.matrix.processes import run
+def environment_of(cell: Cell, *, python: str) -> Path:
+    """Make what looks like a whole environment; return where its Python is."""
+    program(cell.home / "venv/bin/uv", "exit 0")
+    return program(cell.home / "venv/bin/python", python)
 
-    log = tmp_path / "log"
-    assert run([sys.executable, "-c", "print('said'); raise SystemExit(3)"], log) == 3
-    assert run([sys.executable, "-c", "import os; print(os.environ['GIVEN'])"], log, {"GIVEN": "seen"}) == 0
-    assert log.read_text().split() == ["said", "seen"]
+
+def test_an_environment_that_works_is_kept(cell: Cell, tmp_path: Path) -> None:
+    environment_of(cell, python="echo 3.12.1")
+    Environment(cell).make(program(tmp_path / "python", 'test "$1" = -c && echo 3.12.1'))
+
+
+def test_an_environment_whose_python_has_gone_is_made_anew(cell: Cell, tmp_path: Path) -> None:
+    python = environment_of(cell, python="")
+    python.unlink()
+    python.symlink_to(tmp_path / "gone")
+    with pytest.raises(StepError, match=r"-m venv --clear .* ended with status 4"):
+        Environment(cell).make(program(tmp_path / "python", 'test "$1" = -c && echo 3.12.1 || exit 4'))
+
+
+def test_an_environment_with_another_version_of_its_python_is_made_anew(cell: Cell, tmp_path: Path) -> None:
+    environment_of(cell, python="echo 3.12.1")
+    with pytest.raises(StepError, match=r"-m venv --clear .* ended with status 4"):
+        Environment(cell).make(program(tmp_path / "python", 'test "$1" = -c && echo 3.12.2 || exit 4'))
+
+
+def test_an_environment_that_cannot_be_asked_is_told_in_a_sentence(cell: Cell) -> None:
+    with pytest.raises(StepError, match=r"venv/bin/python doesn't run: No such file or directory"):
+        Environment(cell).versions()
+    environment_of(cell, python="echo first >&2; echo no such package >&2; exit 1")
+    with pytest.raises(StepError, match=r"venv/bin/python doesn't tell its versions: no such package$"):
+        Environment(cell).versions()
 
 
 def test_a_step_that_fails_is_told_with_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,17 +471,3 @@ def test_what_is_kept_can_be_read_by_others() -> None:
     kept = json.loads((cell.home / "result.json").read_text())
     assert kept["parts"]["unit"] == {"tests": 3, "failed": [], "seconds": 7}
     assert results.read(cell) == Result(PASSED, "2026-01-02", "3.12.1", "3.0.6", {"unit": Part(3, (), 7)})
-
-
-def is_running(process: int) -> bool:
-    try:
-        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE  # an orphan that nobody has asked for
-    except psutil.NoSuchProcess:
-        return False
-
-
-def await_true(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from tools import check_docs, site_hooks
 
 ROOT = check_docs.ROOT
+PICTURE = next((ROOT / "docs/images").glob("*.png"))
 
 
 @pytest.mark.parametrize(
@@ -51,6 +54,21 @@ def test_a_link_out_of_the_docs_is_turned_to_the_page_and_any_other_stays(page: 
     given: Any = SimpleNamespace(file=SimpleNamespace(src_uri=page))
     nothing: Any = None
     assert site_hooks.on_page_markdown(written, given, nothing, nothing) == built
+
+
+def test_what_a_page_outside_of_the_docs_shows_of_them_is_not_added_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("".join(f"![a]({os.path.relpath(path, tmp_path)})\n" for path in (PICTURE, ROOT / "LICENSE")))
+    added: list[Path] = []
+    monkeypatch.setattr(site_hooks, "AT_THE_ROOT", {str(page): "page.md"})
+    monkeypatch.setattr(site_hooks, "_add", lambda path, files, config: added.append(path))
+    nothing: Any = None
+    site_hooks.on_files(nothing, nothing)
+    assert page in added
+    assert ROOT / "LICENSE" in added
+    assert [path for path in added if path.is_relative_to(ROOT / "docs")] == []
 
 
 @pytest.mark.parametrize("path", site_hooks.REFERENCE)

@@ -66,6 +66,9 @@ def _run(asked: Sequence[Cell], named: Collection[Cell], given: argparse.Namespa
         return exit_code(stopped)
     if len(came) > 1:
         _say("\n" + "\n".join(results.line(cell, result) for cell, result in came.items()))
+        not_run = sum(result.outcome in (NO_INTERPRETER, NOT_FOR_IT) for result in came.values())
+        if not_run:
+            _say(f"{not_run} of {len(came)} cells were NOT RUN.")
     if given.write_docs:
         results.write_docs(results.PAGE, {cell: known for cell in cells.GRID if (known := results.read(cell))})
         _say(f"Written into {shown(results.PAGE)}.")

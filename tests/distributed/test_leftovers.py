@@ -16,8 +16,6 @@ import pytest
 from local_servers.leftovers import end_marked, marked, marking, new_mark
 from local_servers.process import running
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="only Linux shows environments")
-
 # A server whose child has a session of its own and lost its parent, as a daemon has.
 SERVER = """
 import os, sys, time
