@@ -37,6 +37,12 @@ class SftpServer:
 
 
 class _Login(asyncssh.SSHServer):
+    def __init__(self, connections: list[asyncssh.SSHServerConnection]) -> None:
+        self._connections = connections
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._connections.append(conn)
+
     def begin_auth(self, username: str) -> bool:
         return True
 
@@ -57,16 +63,25 @@ def sftp_server(root: Path) -> Iterator[SftpServer]:
     def files(channel: asyncssh.SSHServerChannel[bytes]) -> asyncssh.SFTPServer:
         return asyncssh.SFTPServer(channel, chroot=str(root).encode())
 
+    connections: list[asyncssh.SSHServerConnection] = []
+
     async def listen() -> asyncssh.SSHAcceptor:
         key = asyncssh.generate_private_key("ssh-ed25519")
-        return await asyncssh.listen("127.0.0.1", 0, server_factory=_Login, server_host_keys=[key], sftp_factory=files)
+        return await asyncssh.listen(
+            "127.0.0.1", 0, server_factory=lambda: _Login(connections), server_host_keys=[key], sftp_factory=files
+        )
+
+    async def close() -> None:
+        acceptor.close()
+        for connection in connections:  # from Python 3.12 on a server waits for its clients, and these keep theirs
+            connection.abort()
+        await acceptor.wait_closed()
 
     acceptor = asyncio.run_coroutine_threadsafe(listen(), loop).result(20)
     try:
         yield SftpServer(acceptor.get_port(), root)
     finally:
-        loop.call_soon_threadsafe(acceptor.close)
-        asyncio.run_coroutine_threadsafe(acceptor.wait_closed(), loop).result(20)
+        asyncio.run_coroutine_threadsafe(close(), loop).result(20)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(20)
         loop.close()
