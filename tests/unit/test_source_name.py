@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -75,3 +76,20 @@ def test_a_template_is_set_for_mapped_instances_that_have_none(
 def test_what_is_wrong_is_for_the_stage_to_say() -> None:
     assert listed_files({"a": 1}) == []
     assert listed_files([object()]) == []
+
+
+class _Counted(list[str]):
+    """What another task's instances gave: each time that it is gone through asks Airflow anew."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.times += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize(("map_index", "times"), [(-1, 0), (0, 1)])
+def test_what_other_tasks_gave_is_read_for_a_name_only_where_there_is_one_to_give(map_index: int, times: int) -> None:
+    files = _Counted(["/data/a.csv"])
+    name_instance({"ti": SimpleNamespace(map_index=map_index)}, files)
+    assert files.times == times
