@@ -95,6 +95,10 @@ class StageFilesDecoratedOperator(DecoratedOperator, ObjectStorageStageOperator)
         self.max_pending_files = max_pending_files
         self.max_pending_bytes = max_pending_bytes
 
+    def xcom_push(self, context: Context, key: str, value: Any) -> None:
+        """Push an XCom; ``DecoratedOperator`` of Airflow 3.0 asks for this method, which its operators lack."""
+        context["ti"].xcom_push(key=key, value=value)
+
     def _stage(self, context: Context, plan: ObjectStorageStagingPlan) -> StagedRun:
         with ExitStack() as until_staged:
             if self._gives_staging_dir:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from dpone_airflow.storage import LocalObjectStorageClient
 from tests.dags.conftest import RunDag
-
-RUN_DATE = datetime(2026, 11, 22, tzinfo=UTC)
+from tests.dags.same_run import in_the_same_run
 
 MAPPED = """
 import json
@@ -36,35 +33,13 @@ with DAG("cleared_mapped_stage", schedule=None, catchup=False) as dag:
 
 @pytest.fixture
 def run_and_clear(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], dict[str, str]]:
-    """Run a DAG for one date; the second time, clear that run and let it run again.
-
-    ``dag.test()`` clears the task instances of the date as the UI does, and would then throw the run
-    away for a new one; here it keeps it.
-    """
-    from airflow.models.dagrun import DagRun, DagRunState
-
-    if AIRFLOW_V_3_0_PLUS:
-        place, name, date = "airflow.models.dagrun", "get_or_create_dagrun", "logical_date"
-    else:
-        place, name, date = "airflow.models.dag", "_get_or_create_dagrun", "execution_date"
-    create = getattr(__import__(place, fromlist=[name]), name)
-
-    def keep(**options: Any) -> Any:
-        existing = options["session"].query(DagRun).filter_by(dag_id=options["dag"].dag_id).one_or_none()
-        if existing is None:
-            return create(**options)
-        existing.state = DagRunState.RUNNING
-        existing.dag = options["dag"]
-        options["session"].commit()
-        return existing
-
-    monkeypatch.setattr(f"{place}.{name}", keep)
+    """Run a DAG for one date; the second time, clear that run as the UI does and let it run again."""
+    run_again = in_the_same_run(monkeypatch, cleared=True)
 
     def run(dag: Any) -> dict[str, str]:
-        ended = dag.test(**{date: RUN_DATE})
         return {
             f"{ti.task_id}[{ti.map_index}]": str(getattr(ti.state, "value", ti.state))
-            for ti in ended.get_task_instances()
+            for ti in run_again(dag).get_task_instances()
         }
 
     return run

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
 
 from dpone_airflow.cli.commands import COMMANDS
 from dpone_airflow.cli.main import main
@@ -29,8 +29,8 @@ SECRET = "a-very-secret-word"
 BIN = Path(sys.executable).parent
 OWN = [BIN / "dpone-airflow"]
 AIRFLOWS = [BIN / "airflow", "dpone"]
-# Airflow 2.11 takes no commands from a provider.
-ENTRY_POINTS = [OWN, AIRFLOWS] if AIRFLOW_V_3_0_PLUS else [OWN]
+# Airflow takes commands from a provider from 3.2 on.
+ENTRY_POINTS = [OWN, AIRFLOWS] if AIRFLOW_V_3_2_PLUS else [OWN]
 IDS = ["dpone-airflow", "airflow dpone"][: len(ENTRY_POINTS)]
 
 

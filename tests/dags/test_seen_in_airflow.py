@@ -36,18 +36,9 @@ def task_instances(result: RunResult, task_id: str = "stage") -> list[Any]:
 
 def link_of(ti: Any) -> str | None:
     """Return what the UI shows: it knows a DAG only as it is stored in the database."""
-    if AIRFLOW_V_3_0_PLUS:
-        from airflow.models.serialized_dag import SerializedDagModel
+    from airflow.models.serialized_dag import SerializedDagModel
 
-        dag = SerializedDagModel.get_dag(ti.dag_id)
-    else:
-        from airflow.models import DagBag
-        from airflow.serialization.serialized_objects import SerializedDAG
-
-        from tests.conftest import DAGS_FOLDER
-
-        bag = DagBag(DAGS_FOLDER, include_examples=False)
-        dag = SerializedDAG.from_dict(SerializedDAG.to_dict(bag.dags[ti.dag_id]))
+    dag = SerializedDagModel.get_dag(ti.dag_id)
     operator = dag.task_dict[ti.task_id]
     assert "Staged files" in operator.extra_links
     link: str | None = operator.get_extra_links(ti, "Staged files")
@@ -142,21 +133,6 @@ def test_a_stage_that_is_not_mapped_has_no_such_name(run: RunDag) -> None:
     assert ti.rendered_map_index is None
 
 
-@pytest.fixture
-def known_outlets() -> None:
-    """Airflow 2.11 has no events of outlets that its scheduler doesn't know; Airflow 3 stores them with the DAG."""
-    if AIRFLOW_V_3_0_PLUS:
-        return
-    from airflow.datasets import Dataset, DatasetAlias
-    from airflow.models.dataset import DatasetAliasModel, DatasetModel
-
-    with create_session() as session:
-        if session.query(DatasetModel).count() == 0:
-            for uri in ("s3://landing/shop-orders", "s3://landing/orders"):
-                session.add(DatasetModel.from_public(Dataset(uri)))
-            session.add(DatasetAliasModel.from_public(DatasetAlias("orders-were-staged")))
-
-
 def asset_events(result: RunResult) -> list[tuple[str, dict[str, Any]]]:
     """Return the URI and the extra of each event that the run left."""
     if AIRFLOW_V_3_0_PLUS:
@@ -168,7 +144,6 @@ def asset_events(result: RunResult) -> list[tuple[str, dict[str, Any]]]:
         return [(event.uri, event.extra) for event in found]
 
 
-@pytest.mark.usefixtures("known_outlets")
 def test_an_assets_event_says_what_was_staged_and_where_the_manifest_is(run: RunDag) -> None:
     result = run("stage_task(files=FILES, run_id='run-1', outlets=[Asset('s3://landing/shop-orders')])")
     ((uri, extra),) = asset_events(result)
@@ -185,7 +160,6 @@ def test_an_assets_event_says_what_was_staged_and_where_the_manifest_is(run: Run
     }
 
 
-@pytest.mark.usefixtures("known_outlets")
 def test_the_manifest_can_be_read_from_the_event_alone(run: RunDag, emulator: LocalObjectStorageClient) -> None:
     result = run("stage_task(files=FILES, outlets=[Asset('s3://landing/shop-orders')])")
     ((_, extra),) = asset_events(result)
@@ -193,7 +167,6 @@ def test_the_manifest_can_be_read_from_the_event_alone(run: RunDag, emulator: Lo
     assert manifest.to_dict() == result.xcoms["stage"]
 
 
-@pytest.mark.usefixtures("known_outlets")
 def test_an_alias_gets_the_asset_of_the_base(run: RunDag) -> None:
     result = run(
         """
@@ -208,7 +181,6 @@ def test_an_alias_gets_the_asset_of_the_base(run: RunDag) -> None:
     assert extra["manifest_uri"].startswith(f"{extra['base_uri']}/_manifests/{extra['run_id']}/")
 
 
-@pytest.mark.usefixtures("known_outlets")
 def test_each_mapped_instance_has_an_event_of_its_part(run: RunDag) -> None:
     result = run(MAPPED.format("outlets=[Asset('s3://landing/shop-orders')],"))
     extras = [extra for _, extra in asset_events(result)]
@@ -219,14 +191,12 @@ def test_each_mapped_instance_has_an_event_of_its_part(run: RunDag) -> None:
     ]
 
 
-@pytest.mark.usefixtures("known_outlets")
 def test_a_stage_that_fails_wakes_nobody(run: RunDag) -> None:
     result = run("stage_task(files=FILES + '/absent.csv', outlets=[Asset('s3://landing/shop-orders')])")
     assert result.tasks["stage"] == "failed"
     assert asset_events(result) == []
 
 
-@pytest.mark.usefixtures("known_outlets")
 def test_what_an_author_says_of_the_event_stays(run: RunDag) -> None:
     result = run(
         """
@@ -241,7 +211,7 @@ def test_what_an_author_says_of_the_event_stays(run: RunDag) -> None:
     assert (extra["source"], extra["object_count"]) == ("erp", 3)
 
 
-@pytest.mark.usefixtures("known_outlets", "emulator")
+@pytest.mark.usefixtures("emulator")
 def test_the_example(dag_file: Callable[[str], Any]) -> None:
     result = run_dag(dag_file((EXAMPLES / "example_asset_event.py").read_text()).dag)
     assert result.state == "success"

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
-from airflow.utils.session import create_session
 
 from dpone_airflow.staging import ObjectStorageStagingManifest, manifest_uri_of
 from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageUri
 from local_servers.in_process_airflow import RunResult, run_dag
 from tests.dags.conftest import BASE, RunDag
+from tests.dags.same_run import run_maker
 
 EXAMPLES = Path(__file__).parent.parent.parent / "example_dags"
 Staged = Callable[[], list[str]]
@@ -81,32 +81,18 @@ def test_replay_of_a_run_that_changed_loads_nothing(
     assert f"Changed: {manifest.objects[1].uri} has the ETag " in task_log()
 
 
-@pytest.fixture
-def asset() -> None:
-    """Airflow 2.11 stores no event of an outlet that its scheduler hasn't seen; Airflow 3 stores them with the DAG."""
-    if AIRFLOW_V_3_0_PLUS:
-        return
-    from airflow.datasets import Dataset
-    from airflow.models.dataset import DatasetModel
-
-    with create_session() as session:
-        if not session.query(DatasetModel).filter_by(uri=BASE).count():
-            session.add(DatasetModel.from_public(Dataset(BASE)))
-
-
 @contextmanager
 def woken_by(run_ids: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Give the DAG runs that begin now the events of other runs, as Airflow's scheduler does."""
     if AIRFLOW_V_3_0_PLUS:
-        import airflow.models.dagrun as module
         from airflow.models.asset import AssetEvent as Event
 
-        name, consumed = "get_or_create_dagrun", "consumed_asset_events"
+        consumed = "consumed_asset_events"
     else:
-        import airflow.models.dag as module
         from airflow.models.dataset import DatasetEvent as Event
 
-        name, consumed = "_get_or_create_dagrun", "consumed_dataset_events"
+        consumed = "consumed_dataset_events"
+    module, name = run_maker()
     create = getattr(module, name)
 
     def create_woken(*positional: Any, **arguments: Any) -> Any:
@@ -131,7 +117,6 @@ def instance_of(result: RunResult, run_id: str) -> int:
 STAGE = "stage_task(files=FILES, run_id={!r}, cleanup_policy='retain', outlets=[Asset('s3://landing/orders')])"
 
 
-@pytest.mark.usefixtures("asset")
 def test_consumer(
     example: Callable[..., RunResult], run: RunDag, staged: Staged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,7 +135,6 @@ def test_consumer(
     assert len(staged()) == 3
 
 
-@pytest.mark.usefixtures("asset")
 def test_a_consumer_loads_and_deletes_nothing_of_a_run_that_changed(
     example: Callable[..., RunResult],
     run: RunDag,
