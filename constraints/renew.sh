@@ -30,8 +30,9 @@ renew() {
 
 renew airflow-3.3.txt 3.3.2 3.14
 # What these were made with, and 3.3 says or mends: FastAPI from 0.137 on can't read the models of 3.2, and from 0.132 on
-# refuses the requests of 3.0; dag.test() doesn't wait for what svcs 26 starts later.
+# refuses the requests of 3.0; dag.test() doesn't wait for what svcs 26 starts later; ObjectStoragePath of 3.0 can't be
+# made on universal-pathlib 0.3.
 renew airflow-3.2.txt 3.2.2 3.14 'fastapi<0.137 svcs<26'
 renew airflow-3.1.txt 3.1.8 3.14 'svcs<26'
-renew airflow-3.0.txt 3.0.6 3.13 'fastapi<0.132 svcs<26'
+renew airflow-3.0.txt 3.0.6 3.13 'fastapi<0.132 svcs<26 universal-pathlib<0.3'
 renew airflow-2.11.txt 2.11.2 3.13

@@ -35,7 +35,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         # Airflow 3 reads the address from the XCom; 2.11 asks the class, and only if it is named here.
         "extra-links": ["dpone_airflow.links.staged_files.StagedFilesLink"],
-        # Airflow 3 only; the console script dpone-airflow is there on both.
+        # Airflow reads it from 3.2 on; the console script dpone-airflow is there on all.
         "cli": ["dpone_airflow.cli.airflow_commands.get_dpone_commands"],
         "config": {
             "dpone": {

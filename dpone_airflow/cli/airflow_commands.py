@@ -1,4 +1,4 @@
-"""``airflow dpone …``: the commands as Airflow 3 takes them from a provider.
+"""``airflow dpone …``: the commands as Airflow takes them from a provider, from 3.2 on.
 
 Airflow imports this on every call of its own command line; see
 https://airflow.apache.org/docs/apache-airflow-providers/core-extensions/cli-commands.html

@@ -1,4 +1,4 @@
-"""The commands, described once for both ways to call them: ``dpone-airflow`` and, on Airflow 3, ``airflow dpone``.
+"""The commands, described once for both ways to call them: ``dpone-airflow`` and, from Airflow 3.2, ``airflow dpone``.
 
 Airflow reads this on every call of its own command line, so there is nothing here but the standard
 library. What a command does is imported when it is called.
