@@ -53,8 +53,10 @@ def main(parent: int, mark: str, command: list[str]) -> int:
 def _kill_all_without(parent: int, mark: str) -> None:
     while os.getppid() == parent:
         time.sleep(LOOK_EVERY_SECONDS)
-    end_marked(mark)
-    os.killpg(os.getpgrp(), signal.SIGKILL)
+    try:
+        end_marked(mark)
+    finally:
+        os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import pytest
 from tools.matrix import __main__ as command
 from tools.matrix import cells, interpreters, results
 from tools.matrix.cells import GRID, PARTS, ROOT, Cell
-from tools.matrix.environment import Environment, StepError
+from tools.matrix.environment import Environment, StepError, TestGoneError
 from tools.matrix.results import FAILED, NO_INTERPRETER, NOT_FOR_IT, PASSED, UNFINISHED, Part, Result
 
 WAIT_SECONDS = 30
@@ -27,6 +27,7 @@ class StandIn(Environment):
 
     outcomes: dict[str, Mapping[str, Part | BaseException]] = {}  # noqa: RUF012
     ran: list[str] = []  # noqa: RUF012
+    gone: list[str] = []  # noqa: RUF012
 
     def make(self, interpreter: Path) -> None: ...
 
@@ -40,6 +41,8 @@ class StandIn(Environment):
 
     def test(self, name: str, jobs: int, *, only: Sequence[str] = ()) -> Part:
         self.ran.append(" ".join([str(self._cell), name, *only]))
+        if set(only) & set(self.gone):
+            raise TestGoneError("a test is gone")
         outcome = self.outcomes.get(str(self._cell), ALL_PASS)[name]
         if isinstance(outcome, BaseException):
             raise outcome
@@ -55,6 +58,7 @@ def _nothing_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interpreters, "full_version", lambda python: f"{python.name.removeprefix('python')}.9")
     monkeypatch.setattr(StandIn, "outcomes", {})
     monkeypatch.setattr(StandIn, "ran", [])
+    monkeypatch.setattr(StandIn, "gone", [])
 
 
 @pytest.fixture
@@ -217,6 +221,31 @@ def test_resuming_runs_the_tests_that_failed_again(matrix: Callable[..., tuple[i
     assert code == 0
     assert "10 unit, 10 conformance, 10 dags in 9 s" in told
     assert StandIn.ran == ["3.12/3.0 unit test_a.py::test_a test_b.py::test_b", "3.12/3.0 unit test_b.py::test_b"]
+
+
+def test_resuming_runs_a_part_whole_if_a_test_that_failed_is_gone(matrix: Callable[..., tuple[int, str]]) -> None:
+    StandIn.outcomes["3.12/3.0"] = {**ALL_PASS, "unit": Part(10, ("test_a.py::test_gone",), 5)}
+    assert matrix("3.12/3.0")[0] == 1
+    StandIn.ran.clear()
+    StandIn.outcomes.clear()
+    StandIn.gone.append("test_a.py::test_gone")
+    code, told = matrix("3.12/3.0", "--resume")
+    assert code == 0
+    assert StandIn.ran == ["3.12/3.0 unit test_a.py::test_gone", "3.12/3.0 unit"]
+    assert "10 unit, 10 conformance, 10 dags in 3 s" in told
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_test_that_is_gone_is_told_from_one_that_fails(tmp_path: Path, there: bool) -> None:
+    cell = Cell("3.12", "3.0")
+    program(cell.home / "venv/bin/python", f'exec "{sys.executable}" "$@"')
+    (tmp_path / "test_one.py").write_text("def test_there(): assert False\n")
+    environment, tests = Environment(cell), [f"{tmp_path}/test_one.py::test_there"]
+    if there:
+        assert len(environment.test("unit", 1, only=tests).failed) == 1
+    else:
+        with pytest.raises(TestGoneError):
+            environment.test("unit", 1, only=[*tests, f"{tmp_path}/test_one.py::test_gone"])
 
 
 def test_without_resume_everything_is_run_again(matrix: Callable[..., tuple[int, str]]) -> None:

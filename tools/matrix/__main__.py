@@ -20,7 +20,7 @@ from datetime import date
 
 from tools.matrix import cells, interpreters, results
 from tools.matrix.cells import PARTS, Cell, shown
-from tools.matrix.environment import Environment, StepError
+from tools.matrix.environment import Environment, StepError, TestGoneError
 from tools.matrix.results import FAILED, NO_INTERPRETER, NOT_FOR_IT, PASSED, UNFINISHED, Part, Result
 from tools.processes import Stopped, exit_code, stopped_by_sigterm
 
@@ -125,11 +125,19 @@ def _run_parts(cell: Cell, jobs: int, known: Result | None, result: Result) -> N
             result.parts[name] = environment.test(name, jobs)
         elif before.failed:
             _say(f"{cell}: {name}, what failed …")
-            again = environment.test(name, jobs, only=before.failed)
-            tests = before.tests - len(before.failed) + again.tests  # a file that couldn't be imported has more now
-            result.parts[name] = Part(tests, again.failed, before.seconds + again.seconds)
+            result.parts[name] = _run_failed(environment, name, jobs, before)
         results.write(cell, result)
     result.outcome = FAILED if result.failed_tests else PASSED
+
+
+def _run_failed(environment: Environment, name: str, jobs: int, before: Part) -> Part:
+    try:
+        again = environment.test(name, jobs, only=before.failed)
+    except TestGoneError:
+        _say("One of them isn't there any more: all of it is run …")
+        return environment.test(name, jobs)
+    tests = before.tests - len(before.failed) + again.tests  # a file that couldn't be imported has more now
+    return Part(tests, again.failed, before.seconds + again.seconds)
 
 
 def _say(text: str) -> None:

@@ -14,9 +14,18 @@ from tools.matrix.interpreters import full_version
 from tools.matrix.results import Part, read_report
 from tools.processes import run
 
+# What pytest answers if it can't find a test that it was given; the second with pytest-xdist.
+_BAD_USAGE, _NO_TESTS = 4, 5
+
 
 class StepError(RuntimeError):
     """A step on the way to the tests failed; the message says which and where its log is."""
+
+
+class TestGoneError(StepError):
+    """One of the tests that were to be run isn't there any more."""
+
+    __test__ = False  # no test itself, though its name begins as theirs
 
 
 class Environment:
@@ -80,7 +89,10 @@ class Environment:
         )
 
     def test(self, name: str, jobs: int, *, only: Sequence[str] = ()) -> Part:
-        """Run one part of the tests, or only some tests of it."""
+        """Run one part of the tests, or only some tests of it.
+
+        :raises TestGoneError: if one of those isn't there any more.
+        """
         report, log = self._cell.home / f"{name}.xml", self._cell.home / f"{name}.log"
         report.unlink(missing_ok=True)
         log.unlink(missing_ok=True)
@@ -93,6 +105,8 @@ class Environment:
                 log,
                 environment={**os.environ, "TMPDIR": temporary},
             )
+        if only and status in (_BAD_USAGE, _NO_TESTS):
+            raise TestGoneError(f"{_last_line(log)}; see {shown(log)}")
         if status not in (0, 1) or not report.exists():
             raise StepError(f"pytest ended with status {status} in {name}: {_last_line(log)}; see {shown(log)}")
         part = read_report(report, round(time.monotonic() - began))
