@@ -6,6 +6,7 @@ import http.client
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -13,7 +14,11 @@ PAGE = 100
 
 
 class AirflowApiError(RuntimeError):
-    """Airflow answered with an error; the message has what it said."""
+    """Airflow answered with an error; the message has what it said, ``status`` is HTTP's."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass
@@ -69,7 +74,7 @@ class AirflowApi:
         try:
             found = self._ask("GET", f"{path}?map_index={map_index}&deserialize=true")["value"]
         except AirflowApiError as error:
-            if " 404 " in str(error):
+            if error.status == HTTPStatus.NOT_FOUND:
                 return None
             raise
         return found
@@ -96,7 +101,8 @@ class AirflowApi:
             connection.close()
         if answer.status >= 300:
             text = said.decode(errors="replace")[:500]
-            raise AirflowApiError(f"{method} {path} of Airflow's API was answered with {answer.status} {text}")
+            message = f"{method} {path} of Airflow's API was answered with {answer.status} {text}"
+            raise AirflowApiError(message, answer.status)
         return json.loads(said) if said else None
 
 

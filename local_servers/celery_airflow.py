@@ -27,7 +27,7 @@ import psutil
 
 from local_servers import leftovers
 from local_servers.airflow_api import AirflowApi
-from local_servers.airflow_settings import settings
+from local_servers.airflow_settings import api_settings, settings
 from local_servers.ports import reserved_ports
 from local_servers.postgresql import PostgreSQL
 from local_servers.process import ServerStartError, log_tail, running
@@ -270,16 +270,10 @@ def _shared_settings(database: PostgreSQL, broker_url: str, port: int, worker_co
         "AIRFLOW__CELERY__BROKER_URL": broker_url,
         "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{database.url('psycopg2')}",
         "AIRFLOW__CELERY__WORKER_CONCURRENCY": str(worker_concurrency),
-        "AIRFLOW__API__HOST": "127.0.0.1",
-        "AIRFLOW__API__PORT": str(port),
-        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
-        "AIRFLOW__API__WORKERS": "1",
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        **api_settings(port),
         "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(48),
         "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         # There are few DAGs, and few processors.
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
-        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }

@@ -2,51 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import time
-import urllib.request
-from typing import Any
 from urllib.parse import quote
 
 from playwright.sync_api import Locator, Page, expect
 
+from local_servers.airflow_api import AirflowApi
 from local_servers.standalone_airflow import StandaloneAirflow
 
 RUN_SECONDS = 900
 EXTRA_FIELDS = "Extra Fields"
 
 
-class Api:
-    """The few calls that the tests make beside the browser."""
-
-    def __init__(self, airflow: StandaloneAirflow) -> None:
-        self._root = f"{airflow.url}/api/v2"
-
-    def trigger(self, dag_id: str, **conf: Any) -> str:
-        """Start a run; return its id."""
-        run = self._call(f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
-        return str(run["dag_run_id"])
-
-    def finished(self, dag_id: str, run_id: str) -> str:
-        """Wait until a run has ended; return its state."""
-        deadline = time.monotonic() + RUN_SECONDS
-        while time.monotonic() < deadline:
-            state = str(self._call(f"dags/{dag_id}/dagRuns/{quote(run_id)}")["state"])
-            if state in ("success", "failed"):
-                return state
-            time.sleep(0.5)
-        raise TimeoutError(f"{dag_id}, {run_id} is still {state} after {RUN_SECONDS} seconds")
-
-    def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:
-        """Return what a task returned."""
-        path = f"dags/{dag_id}/dagRuns/{quote(run_id)}/taskInstances/{task_id}/xcomEntries/return_value"
-        return self._call(f"{path}?deserialize=true")["value"]
-
-    def _call(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self._root}/{path}", data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
+def ended(api: AirflowApi, dag_id: str, run_id: str) -> str:
+    """Wait until a run has ended; return its state."""
+    deadline = time.monotonic() + RUN_SECONDS
+    while time.monotonic() < deadline:
+        state = api.run_state(dag_id, run_id)
+        if state in ("success", "failed"):
+            return state
+        time.sleep(0.5)
+    raise TimeoutError(f"{dag_id}, {run_id} is still {state} after {RUN_SECONDS} seconds")
 
 
 class ConnectionForm:

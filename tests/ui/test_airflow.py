@@ -19,14 +19,15 @@ import pytest
 from playwright.sync_api import Browser, FloatRect, Page, expect
 
 from dpone_airflow.hooks.local_form import BROWSE_URL, CONN_FIELDS, CONNECTION_TYPE, HOOK_NAME, ROOT_DIR
+from local_servers.airflow_api import AirflowApi
 from local_servers.ports import reserved_ports
 from local_servers.process import answers, running
 from local_servers.standalone_airflow import EXAMPLE_DAGS, PortTakenError, StandaloneAirflow
 from tests.ui.airflow_pages import (
     EXTRA_FIELDS,
-    Api,
     ConnectionForm,
     button_of_test,
+    ended,
     instance_path,
     point_at_nothing,
     state_in_grid,
@@ -50,7 +51,7 @@ class House:
     """An Airflow, the directory of its emulator, and a web server that shows it."""
 
     airflow: StandaloneAirflow
-    api: Api
+    api: AirflowApi
     root_dir: Path
     address: str
     end: Callable[[], None]
@@ -76,14 +77,14 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
                 home / "airflow", dags, environment={"AIRFLOW_CONN_POLICIES": json.dumps(connection)}
             )
         )
-        yield House(airflow, Api(airflow), root_dir, address, held.close)
+        yield House(airflow, AirflowApi(airflow.url), root_dir, address, held.close)
 
 
 @pytest.fixture(scope="module")
 def policy_runs(house: House) -> dict[tuple[str, bool], str]:
     """A run for every policy whose load succeeds, and one whose load fails; they go on meanwhile."""
     return {
-        (policy, fails): house.api.trigger(policy, load_fails=fails)
+        (policy, fails): house.api.trigger(policy, {"load_fails": fails})
         for policy in ("retain", "delete_on_success", "delete_always")
         for fails in (False, True)
     }
@@ -179,7 +180,7 @@ def test_the_link_of_a_stage_leads_to_the_files_it_staged(
     house: House, page: Page, picture: Picture, policy_runs: dict[tuple[str, bool], str]
 ) -> None:
     run_id = policy_runs["retain", False]
-    assert house.api.finished("retain", run_id) == "success"
+    assert ended(house.api, "retain", run_id) == "success"
     manifest = house.api.xcom("retain", run_id, "stage")
     page.goto(house.airflow.url + instance_path("retain", run_id, "stage") + "/details")
     link = page.get_by_role("link", name="Staged files")
@@ -207,7 +208,7 @@ def flights_run(house: House, browser: Browser, made_connection: str) -> str:
         page.get_by_role("dialog").get_by_role("button", name="Trigger", exact=True).click()
     run_id = str(answer.value.json()["dag_run_id"])
     page.close()
-    assert house.api.finished(FLIGHTS, run_id) == "success"
+    assert ended(house.api, FLIGHTS, run_id) == "success"
     return run_id
 
 
@@ -255,7 +256,7 @@ def test_the_grid_shows_what_the_cleanup_did(
     kept: bool,
 ) -> None:
     run_id = policy_runs[policy, fails]
-    assert house.api.finished(policy, run_id) == run_state
+    assert ended(house.api, policy, run_id) == run_state
     page.set_viewport_size({"width": 1600, "height": 800})  # on a narrow page the older run is out of sight
     page.goto(f"{house.airflow.url}/dags/{policy}")
     assert state_in_grid(page, run_id, "stage") == "Success"
@@ -315,10 +316,13 @@ def test_ctrl_c_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
 def started_by_another(home: Path) -> Iterator[subprocess.Popen[str]]:
     """Run the command, as somebody at a terminal would."""
     command = [*COMMAND, "--dags", str(DAGS)]
+    # A shell has its background jobs ignore Ctrl-C, and what these start would do so as well.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     other = subprocess.Popen(command, env=os.environ | {"TMPDIR": str(home)}, stdout=subprocess.PIPE, text=True)
     try:
         yield other
     finally:
+        signal.signal(signal.SIGINT, before)
         other.kill()
         other.communicate()
 

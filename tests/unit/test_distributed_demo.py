@@ -199,7 +199,7 @@ def test_a_run_whose_lost_instance_never_came_back_has_a_verdict(tries: list[dic
     "error",
     [
         RunError("The DAG run x hasn't ended."),
-        AirflowApiError("GET /x of Airflow's API was answered with 500"),
+        AirflowApiError("GET /x of Airflow's API was answered with 500", 500),
         StorageError("s3://landing can't be listed"),
         TimeoutError("processes [1] are still there"),
         ConnectionRefusedError(111, "Connection refused"),
