@@ -41,12 +41,12 @@ class LocalObjectStorageHook(BaseHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the fields of the form in Airflow 2.11, by name; Airflow 3 reads the provider's metadata."""
+        """Return the fields of the form, by name; from Airflow 3.2 on the provider's metadata are read instead."""
         return form_widgets()
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return ``hidden_fields``, ``relabeling`` and ``placeholders`` of the form in Airflow 2.11."""
+        """Return ``hidden_fields``, ``relabeling`` and ``placeholders`` of the form before Airflow 3.2."""
         return field_behaviour()
 
     def get_conn(self, *, max_concurrency: int = DEFAULT_MAX_CONCURRENCY) -> LocalObjectStorageClient:

@@ -1,4 +1,4 @@
-"""The emulator's connection form: one source for Airflow 3's metadata and 2.11's form methods."""
+"""The emulator's connection form: one source for the metadata, read from Airflow 3.2 on, and earlier ones' form methods."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CONN_FIELDS: dict[str, Any] = {
 
 
 def form_widgets() -> dict[str, Any]:
-    """Return the same fields as Airflow 2.11's form wants them."""
+    """Return the same fields as forms before Airflow 3.2 want them."""
     from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
     from wtforms import StringField
     from wtforms.validators import InputRequired, Optional
@@ -53,5 +53,5 @@ def form_widgets() -> dict[str, Any]:
 
 
 def field_behaviour() -> dict[str, Any]:
-    """Return ``UI_FIELD_BEHAVIOUR`` with 2.11's spelling of its keys."""
+    """Return ``UI_FIELD_BEHAVIOUR`` with the keys as they are spelt before Airflow 3.2."""
     return {key.replace("-", "_"): value for key, value in UI_FIELD_BEHAVIOUR.items()}

@@ -208,7 +208,7 @@ def test_a_bucket_that_keeps_versions_is_never_said_to_have_deleted(
 
 
 def test_what_a_command_line_is_made_of_is_light() -> None:
-    """Airflow 3 imports it on every call: of this package just the descriptions of the commands, no SDK, no hook."""
+    """Airflow imports it on every call: of this package just the descriptions of the commands, no SDK, no hook."""
     code = (
         "import sys\n"
         "import airflow.cli.cli_config\n"
