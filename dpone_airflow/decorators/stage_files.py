@@ -96,7 +96,12 @@ class StageFilesDecoratedOperator(DecoratedOperator, ObjectStorageStageOperator)
         self.max_pending_bytes = max_pending_bytes
 
     def xcom_push(self, context: Context, key: str, value: Any) -> None:
-        """Push an XCom; ``DecoratedOperator`` of Airflow 3.0 asks for this method, which its operators lack."""
+        """Push an XCom; ``DecoratedOperator`` of Airflow 3.0 asks for this method, which its operators lack.
+
+        :param context: Airflow's context of the running task.
+        :param key: the XCom's key.
+        :param value: its value, plain JSON.
+        """
         context["ti"].xcom_push(key=key, value=value)
 
     def _stage(self, context: Context, plan: ObjectStorageStagingPlan) -> StagedRun:

@@ -1,4 +1,4 @@
-"""The emulator's connection form: one source for the metadata, read from Airflow 3.2 on, and earlier ones' form methods."""
+"""The emulator's connection form: one source for the metadata, read from Airflow 3.2 on, and for older form methods."""
 
 from __future__ import annotations
 
