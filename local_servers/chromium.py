@@ -1,6 +1,5 @@
 """Chromium for the tests that look at a page: ``python -m local_servers.chromium`` installs it where it may."""
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -12,10 +11,13 @@ _VARIABLE = "CHROMIUM"
 
 
 def find() -> Path | None:
-    """Return the program: ``$CHROMIUM``, one on the PATH, or the one that Playwright has downloaded."""
-    named = os.environ.get(_VARIABLE)
+    """Return the program: ``$CHROMIUM``, one on the PATH, or the one that Playwright has downloaded.
+
+    :raises PackageMissingError: if the variable names none.
+    """
+    named = debian.named_by(_VARIABLE)
     if named:
-        return Path(named)
+        return named
     for name in _NAMES:
         found = shutil.which(name)
         if found:

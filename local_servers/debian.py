@@ -11,8 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from local_servers import lock
+
 # What the scripts of Debian's packages ask before they start a service; 101 forbids it.
 _POLICY = Path("/usr/sbin/policy-rc.d")
+_LOCK = Path("/run/dpone-airflow-installs.lock")
 _OURS = "# dpone-airflow installs a package; to be removed when this process has ended:"
 
 
@@ -44,7 +47,11 @@ def installed(package: str, find: Callable[[], Path | None], *, otherwise: str) 
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
         print(f"Installing {package} with apt-get ...", flush=True)
         try:
-            with _sigterm_is_an_exception(), _no_service_is_started():
+            with (
+                _sigterm_is_an_exception(),
+                lock.exclusive(_LOCK, wait=True),  # or who ends first would take the policy from who still installs
+                _no_service_is_started(),
+            ):
                 _install(package)
         except PackageMissingError as error:
             raise PackageMissingError(f"{error} {otherwise}") from None
@@ -52,6 +59,19 @@ def installed(package: str, find: Callable[[], Path | None], *, otherwise: str) 
     if found is None:
         raise PackageMissingError(otherwise)
     return found
+
+
+def named_by(variable: str) -> Path | None:
+    """Return the program that a variable of the environment names, or None where it isn't set.
+
+    :raises PackageMissingError: if there is no such file.
+    """
+    named = os.environ.get(variable)
+    if not named:
+        return None
+    if not os.access(named, os.X_OK) or Path(named).is_dir():
+        raise PackageMissingError(f"${variable} names {named}, and there is no such program: correct or unset it.")
+    return Path(named)
 
 
 def run(command: Sequence[str]) -> None:

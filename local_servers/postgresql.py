@@ -52,6 +52,8 @@ class PostgreSQL:
                 *("-p", str(port)),
                 *("-h", "127.0.0.1"),
                 *("-c", "unix_socket_directories="),
+                # Below its data, where the next run removes it after a SIGKILL, not in /dev/shm.
+                *("-c", "dynamic_shared_memory_type=mmap"),
                 # Nothing here outlives the machine.
                 *("-c", "fsync=off"),
                 *("-c", "full_page_writes=off"),

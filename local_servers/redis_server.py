@@ -3,7 +3,6 @@
 ``python -m local_servers.redis_server`` installs it where it may.
 """
 
-import os
 import secrets
 import shutil
 import socket
@@ -115,8 +114,9 @@ def _says_pong(connection: socket.socket) -> bool:
 
 
 def _found() -> Path | None:
-    named = os.environ.get(_VARIABLE) or shutil.which("redis-server")
-    return Path(named) if named else None
+    named = debian.named_by(_VARIABLE)
+    on_the_path = shutil.which("redis-server")
+    return named or (Path(on_the_path) if on_the_path else None)
 
 
 def main() -> int:

@@ -1,6 +1,8 @@
 """S3: SeaweedFS, a distributed store with real authentication, checksums and conditions."""
 
 import secrets
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -106,12 +108,35 @@ def _no_sockets_left(*ports: int) -> Iterator[None]:
     """Remove the sockets that SeaweedFS names after its ports and leaves behind when killed.
 
     It can be told another place for some of them only, and a test's directory would not do: the
-    path of a socket has to fit in about 100 characters.
+    path of a socket has to fit in about 100 characters. What is left when this process is killed
+    as well, the next start removes.
     """
+    remove_dead_sockets()
     try:
         yield
     finally:
         for port in ports:
             for number in (port, port + GRPC_OFFSET):
-                for socket in _SOCKETS.glob(f"seaweedfs-*-{number}.sock"):
-                    socket.unlink(missing_ok=True)
+                for path in _SOCKETS.glob(f"seaweedfs-*-{number}.sock"):
+                    path.unlink(missing_ok=True)
+
+
+def remove_dead_sockets(*, older_than: float = 60.0) -> None:
+    """Remove the sockets of servers that were killed, which nobody listens at.
+
+    :param older_than: seconds; a server that just starts doesn't listen yet at what it has made.
+    """
+    for path in _SOCKETS.glob("seaweedfs-*-*.sock"):
+        with suppress(OSError):  # it goes meanwhile, or is another user's
+            if time.time() - path.stat().st_mtime >= older_than and not _is_listened_at(path):
+                path.unlink()
+
+
+def _is_listened_at(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        return True

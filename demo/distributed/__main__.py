@@ -96,13 +96,10 @@ def _demonstrate(chosen: argparse.Namespace) -> int:
         redis_server.check_answers(broker)
     else:
         redis_server.program()
-    home.make_empty(chosen.home)
-    dags = chosen.home / "dags"
-    dags.mkdir()
-    shutil.copy(DAG_FILE, dags)
     instances, files_each = SHORT if chosen.short else FULL
     began = time.monotonic()
     with (
+        home.emptied(chosen.home),
         _broker(broker, chosen.home) as broker_url,
         SeaweedFS.start(chosen.home) as server,
         postgresql.PostgreSQL.start(chosen.home) as database,
@@ -110,6 +107,9 @@ def _demonstrate(chosen: argparse.Namespace) -> int:
         console.print(
             "SeaweedFS, PostgreSQL and Redis run; starting Airflow with two Celery workers (a minute or two) …"
         )
+        dags = chosen.home / "dags"
+        dags.mkdir()
+        shutil.copy(DAG_FILE, dags)
         with CeleryAirflow.start(
             chosen.home, dags, database=database, broker_url=broker_url, environment=QUICKER_SETTINGS
         ) as airflow:

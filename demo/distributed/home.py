@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from local_servers import lock
 
 MARKER = ".made-by-the-distributed-demo"
 
@@ -26,14 +30,27 @@ def check(home: Path) -> None:
         )
 
 
-def make_empty(home: Path) -> None:
-    """Make the directory, without what an earlier run has left in it.
+@contextmanager
+def emptied(home: Path) -> Iterator[None]:
+    """Make the directory, without what an earlier run has left in it, and keep other runs of the demo out of it.
 
-    :raises HomeError: if it is somebody else's.
+    :raises HomeError: if it is somebody else's, or another run is at work in it.
     """
     check(home)
     home.mkdir(parents=True, exist_ok=True)
-    (home / MARKER).touch()
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock.exclusive(home / MARKER))
+        except lock.LockedError:
+            raise HomeError(
+                f"Another run of the demo is at work in {home}: wait for its end, or name another directory. "
+                "Nothing was removed or started."
+            ) from None
+        _remove_all_in(home)
+        yield
+
+
+def _remove_all_in(home: Path) -> None:
     for left in home.iterdir():
         if left.name == MARKER:
             continue

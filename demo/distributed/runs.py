@@ -163,7 +163,8 @@ def run(airflow: CeleryAirflow, store: Store, size: Size, *, tell: Tell, kill: s
             tell(f"{told - began:5.0f} s: {done.total()} of {size.instances} instances staged: {_spread(done)}")
         if kill and killed_at is None and done.total() >= size.instances // 4:
             in_the_middle_of = _half_done(api, store, run_id, instances, kill, size)
-            if in_the_middle_of:
+            # One that has staged nearly all may end before the signal comes.
+            if min(in_the_middle_of.values(), default=size.files_each) <= size.files_each // 2:
                 airflow.workers[kill].kill()
                 killed_at = datetime.now().astimezone()
                 parts = ", ".join(f"{index} with {count}" for index, count in in_the_middle_of.items())
@@ -214,7 +215,8 @@ def _outcome(
     lost = []
     if killed_at is not None:
         for one in instances:
-            if int(one["try_number"]) > 1 or int(one["map_index"]) in in_the_middle_of:
+            was_lost = int(one["map_index"]) in in_the_middle_of and one["state"] != "success"
+            if int(one["try_number"]) > 1 or was_lost:
                 lost.append(_lost(api, run_id, int(one["map_index"]), killed_at, in_the_middle_of, sent))
     verify = store.record(place["base_uri"], place["run_id"], "_run", "verify.json") or {}
     return Outcome(

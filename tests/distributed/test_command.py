@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from demo.distributed import home as homes
-from local_servers.ports import reserved_ports
+from local_servers import SeaweedFS
+from local_servers.ports import GRPC_OFFSET, reserved_ports
 from tests.distributed.command import running
 
 WITHOUT_S3 = Path(__file__).parent / "without_s3"
@@ -29,8 +33,8 @@ def dead_port() -> Iterator[int]:
 
 
 def test_a_broker_that_is_down_is_named_in_a_line_and_nothing_is_emptied(home: Path, dead_port: int) -> None:
-    homes.make_empty(home)
-    (home / "of-an-earlier-run").touch()
+    with homes.emptied(home):
+        (home / "of-an-earlier-run").touch()
     broker = {"DPONE_BROKER_URL": f"redis://:secret-word@127.0.0.1:{dead_port}/0"}
     with running(home, environment=broker) as command:
         assert command.process.wait(60) == 1
@@ -88,13 +92,17 @@ def test_a_command_that_is_terminated_while_airflow_starts_leaves_no_process(hom
 
 
 @pytest.mark.timeout(START_SECONDS)
-def test_a_command_that_is_killed_while_tasks_run_leaves_no_process_and_no_file_elsewhere(reachable: Path) -> None:
+def test_a_command_that_is_killed_while_tasks_run_leaves_no_process_and_its_files_to_the_next_run(
+    reachable: Path, tmp_path: Path
+) -> None:
     home = reachable / "demo"
+    shared_memory = set(os.listdir("/dev/shm"))
     with running(home) as command:
         logs = home / "airflow" / "worker-1" / "airflow" / "logs"
         command.wait_for(lambda: any(logs.rglob("attempt=1.log")))
         family = command.family()
         assert len(family) > 20
+        sockets = sockets_of(family)
 
         command.process.send_signal(signal.SIGKILL)
 
@@ -102,5 +110,20 @@ def test_a_command_that_is_killed_while_tasks_run_leaves_no_process_and_no_file_
         assert command.still_there(family) == []
     (data,) = (home / "postgresql").glob("postgresql-*/data")
     assert stat.S_IMODE(data.stat().st_mode) == 0o700
-    homes.make_empty(home)
-    assert [path.name for path in home.iterdir()] == [homes.MARKER], "the next run begins with nothing"
+    assert [name for name in os.listdir("/dev/shm") if "PostgreSQL" in name and name not in shared_memory] == []
+    assert all(path.exists() for path in sockets)
+    for path in sockets:
+        os.utime(path, (0, 0))
+    with SeaweedFS.start(tmp_path):
+        assert not any(path.exists() for path in sockets)
+    with homes.emptied(home):
+        assert [path.name for path in home.iterdir()] == [homes.MARKER], "the next run begins with nothing"
+
+
+def sockets_of(family: list[psutil.Process]) -> list[Path]:
+    """Return the sockets in /tmp that the SeaweedFS among them has made, whatever TMPDIR says."""
+    commands = [" ".join(process.cmdline()) for process in family]
+    (command,) = {command for command in commands if "weed -logtostderr" in command and "guard" not in command}
+    ports = [int(port) for port in re.findall(r"\.port=(\d{4,})", command)]
+    names = [f"seaweedfs-*-{number}.sock" for port in ports for number in (port, port + GRPC_OFFSET)]
+    return [path for name in names for path in Path("/tmp").glob(name)]

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +68,21 @@ def test_who_may_not_install_is_told_what_to_install(
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize("there", ["nothing", "a folder", "a file that doesn't run"])
+def test_a_variable_that_names_no_program_is_told_and_nothing_is_installed(
+    there: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = tmp_path / "redis-server"
+    if there == "a folder":
+        named.mkdir()
+    elif there != "nothing":
+        named.touch(mode=0o644)
+    monkeypatch.setenv("REDIS_SERVER", str(named))
+    assert redis_server.main() == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"$REDIS_SERVER names {named}, and there is no such program: correct or unset it."
+
+
 def test_a_package_is_installed_under_a_policy_that_starts_no_service(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -78,10 +94,7 @@ def test_a_package_is_installed_under_a_policy_that_starts_no_service(
             asked.append(subprocess.run([policy, "redis-server", "start"], check=False).returncode)
             program.touch()
 
-    monkeypatch.setattr(debian, "_POLICY", policy)
-    monkeypatch.setattr(debian, "run", run)
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(debian.shutil, "which", lambda name: f"/usr/bin/{name}")
+    _as_root_with_apt_get(monkeypatch, tmp_path, run)
     found = debian.installed("redis-server", lambda: program if program.exists() else None, otherwise="none")
     assert found == program
     assert asked == [101]
@@ -121,6 +134,7 @@ from pathlib import Path
 from local_servers import debian
 policy, *command = sys.argv[1:]
 debian._POLICY = Path(policy)
+debian._LOCK = Path(policy).with_name("lock")
 debian._install = lambda package: debian.run(command)
 debian.os.geteuid = lambda: 0
 debian.shutil.which = lambda name: name
@@ -140,6 +154,32 @@ def test_a_sigterm_in_the_middle_waits_for_apt_get_and_takes_the_policy_away(tmp
         assert installing.wait(30) == 143
     assert (tmp_path / "ended-under-the-policy").exists()
     assert not policy.exists()
+
+
+def test_a_second_installation_waits_for_the_first_so_that_the_policy_stays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program, seen = tmp_path / "program", []
+
+    def run(command: list[str]) -> None:
+        seen.append((tmp_path / "ended-under-the-policy").exists())
+        program.touch()
+
+    _as_root_with_apt_get(monkeypatch, tmp_path, run)
+    with _installing(tmp_path / "policy-rc.d"):
+        second = threading.Thread(
+            target=debian.installed,
+            args=("postgresql", lambda: program if program.exists() else None),
+            kwargs={"otherwise": "none"},
+        )
+        second.start()
+        second.join(0.5)
+        assert second.is_alive()
+        assert seen == []
+        (tmp_path / "go").touch()
+        second.join(30)
+    assert seen == [True, True]
+    assert not (tmp_path / "policy-rc.d").exists()
 
 
 def test_a_policy_that_a_sigkill_left_is_ours_and_goes_with_the_next_installation(
@@ -176,6 +216,7 @@ def _installing(policy: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 def _as_root_with_apt_get(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run: Callable[[list[str]], None]) -> None:
     monkeypatch.setattr(debian, "_POLICY", tmp_path / "policy-rc.d")
+    monkeypatch.setattr(debian, "_LOCK", tmp_path / "lock")
     monkeypatch.setattr(debian, "run", run)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(debian.shutil, "which", lambda name: f"/usr/bin/{name}")

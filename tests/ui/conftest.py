@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from playwright.sync_api import Browser, FloatRect, Locator, Page, sync_playwright
 
@@ -25,6 +26,15 @@ FLAGS = [
 ]
 
 Picture = Callable[..., None]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_is_left() -> Iterator[None]:
+    """Airflow, its web server, Chromium and what drives it: all that was started for these tests ends with them."""
+    before = set(psutil.Process().children(recursive=True))
+    yield
+    started = [process for process in psutil.Process().children(recursive=True) if process not in before]
+    assert psutil.wait_procs(started, timeout=10)[1] == []
 
 
 @pytest.fixture(scope="session")

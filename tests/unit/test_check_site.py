@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import check_site
+from tools import check_docs, check_site, site_hooks
 
 
 def page(folder: Path, name: str, html: str) -> None:
@@ -93,3 +93,12 @@ def test_a_script_that_is_not_there_is_found(tmp_path: Path) -> None:
 def test_a_folder_without_pages_says_how_to_build_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check_site.main([str(tmp_path)]) == 1
     assert "make docs" in capsys.readouterr().out
+
+
+def test_a_public_name_that_the_reference_lacks_is_found(tmp_path: Path) -> None:
+    for module in (check_docs.ROOT / name for name in site_hooks.REFERENCE):
+        names = [name for name in site_hooks.public_paths(module) if not name.endswith(".resolve_manifest")]
+        html = "".join(f'<h2 id="{site_hooks._module(module)}{name}">a</h2>' for name in names)
+        page(tmp_path, str(Path(site_hooks.page_of(module)).with_suffix(".html")), html)
+    (problem,) = check_site.undocumented_names(tmp_path, check_site.read_pages(tmp_path))
+    assert problem.endswith(": .resolve_manifest isn't there")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from demo.__main__ import ROOT, _report
+from demo import __main__ as demo
+from demo.__main__ import ROOT, _emptied, _report
 
 
 def good_run() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -67,3 +70,18 @@ def test_anything_wrong_fails(wrong: str) -> None:
     code, text = verdict(result, evidence)
     assert code == 1
     assert "The demo failed." in text
+
+
+def test_a_second_run_is_refused_while_the_first_is_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["demo", "local"])
+    home = tmp_path / ".demo" / "local"
+    with _emptied(home):
+        home.mkdir()
+        assert demo.main() == 1
+        assert home.exists()
+    assert f"Another run of this demo is at work in {home}: wait for its end." in capsys.readouterr().out
+    with _emptied(home):
+        assert not home.exists()

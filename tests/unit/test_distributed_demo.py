@@ -227,8 +227,8 @@ def test_a_directory_of_the_demo_is_emptied_and_stays_its_own(tmp_path: Path) ->
     elsewhere.mkdir()
     (elsewhere / "kept").touch()
     for _ in range(2):
-        home.make_empty(own)
-        assert [path.name for path in own.iterdir()] == [home.MARKER]
+        with home.emptied(own):
+            assert [path.name for path in own.iterdir()] == [home.MARKER]
         (own / "logs").mkdir()
         (own / "logs" / "log").touch()
         (own / "link").symlink_to(elsewhere)
@@ -236,14 +236,25 @@ def test_a_directory_of_the_demo_is_emptied_and_stays_its_own(tmp_path: Path) ->
 
 
 def test_a_directory_that_is_empty_becomes_the_demos(tmp_path: Path) -> None:
-    home.make_empty(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [home.MARKER]
+    with home.emptied(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [home.MARKER]
+
+
+def test_a_directory_in_which_another_run_is_at_work_is_refused_and_stays(tmp_path: Path) -> None:
+    with home.emptied(tmp_path):
+        (tmp_path / "data").touch()
+        with pytest.raises(home.HomeError, match="Another run of the demo is at work in "), home.emptied(tmp_path):
+            pass
+        assert (tmp_path / "data").exists()
+    with home.emptied(tmp_path):
+        assert not (tmp_path / "data").exists()
 
 
 def test_a_directory_with_something_in_it_is_refused_and_stays(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").touch()
-    with pytest.raises(home.HomeError, match="is not empty, and the demo hasn't made it: "):
-        home.make_empty(tmp_path)
+    with pytest.raises(home.HomeError, match="is not empty, and the demo hasn't made it: "), home.emptied(tmp_path):
+        pass
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-    with pytest.raises(home.HomeError, match="is not a directory: "):
-        home.make_empty(tmp_path / "thesis.txt")
+    thesis = tmp_path / "thesis.txt"
+    with pytest.raises(home.HomeError, match="is not a directory: "), home.emptied(thesis):
+        pass

@@ -32,6 +32,22 @@ def test_the_entry_point_leads_to_the_plugin() -> None:
     assert entry_point.load() is DponePlugin
 
 
+def test_these_macros_are_there_for_templates() -> None:
+    """The list is here: losing one of them breaks DAGs."""
+    assert macros.__all__ == [
+        "bigquery_job",
+        "bigquery_source_objects",
+        "bigquery_source_uris",
+        "clickhouse_table",
+        "databricks_file_location",
+        "databricks_files",
+        "duckdb_source",
+        "redshift_arguments",
+        "snowflake_files",
+        "snowflake_files_clause",
+    ]
+
+
 def test_the_macros_are_the_functions_of_their_module() -> None:
     functions = {name for name, value in vars(macros).items() if inspect.isfunction(value) and name[0] != "_"}
     assert functions == set(macros.__all__) == {macro.__name__ for macro in DponePlugin.macros}

@@ -93,6 +93,7 @@ def test_all_cells_are_meant_when_none_is_named() -> None:
 def test_cells_are_named_by_python_and_airflow_and_each_is_run_once() -> None:
     assert cells.parse(["3.13/3.3", "corners", "3.12/3.0"]) == [
         Cell("3.13", "3.3"),
+        Cell("3.12", "2.11"),
         Cell("3.12", "3.0"),
     ]
 
@@ -150,7 +151,7 @@ def test_the_first_line_says_what_the_command_needs(matrix: Callable[..., tuple[
     assert "Debian bookworm has Python 3.11 alone" in first
 
 
-@pytest.mark.parametrize(("words", "cells_told", "ran"), [([], 15, 15), (["corners", "3.11/3.3"], 2, 3)])
+@pytest.mark.parametrize(("words", "cells_told", "ran"), [([], 15, 15), (["corners", "3.11/3.3"], 3, 3)])
 def test_of_all_cells_or_the_corners_those_without_a_python_are_told_and_fail_nothing(
     words: list[str],
     cells_told: int,
@@ -313,7 +314,8 @@ def test_the_table_has_every_cell_and_says_why_one_was_not_run() -> None:
             Cell("3.12", "3.0"): Result(FAILED, "2026-01-02", "3.12.1", "3.0.6", {"unit": Part(9, ("a", "b"))}),
             Cell("3.13", "3.0"): Result(NOT_FOR_IT, "2026-01-02", "3.13.0", "3.0.6", reason="it is too old"),
             Cell("3.13", "3.3"): Result(NO_INTERPRETER, "2026-01-02", reason="no Python 3.13"),
-        }
+        },
+        {},
     )
     rows = text.splitlines()[2:]
     assert len(rows) == len(GRID)
@@ -338,6 +340,18 @@ def test_the_page_is_written_only_when_asked_and_only_between_its_marks(
     assert written.endswith(f"\n{results.END}\n\nThe rest.\n")
     assert "old" not in written
     assert written.count("| passed |") == 2, "what an earlier command ran is there as well"
+
+
+def test_what_the_page_knows_of_other_cells_stays(matrix: Callable[..., tuple[int, str]]) -> None:
+    elsewhere = "| 3.0.6 | 3.11.2 | 3,887 | 328 | 392 | passed | 2026-01-02 |"
+    before = "| 3.1.8 | 3.12.1 | 1 | 1 | 1 | failed: 2 tests | 2026-01-02 |"
+    gone = "| 2.9.3 | 3.11.2 | 1 | 1 | 1 | passed | 2026-01-02 |"
+    results.PAGE.write_text(f"{results.BEGIN}\n" + "\n".join([elsewhere, before, gone]) + f"\n{results.END}\n")
+    assert matrix("3.12/3.1", "--write-docs")[0] == 0
+    rows = results.PAGE.read_text().splitlines()
+    assert elsewhere in rows
+    assert before not in rows
+    assert gone not in rows
 
 
 def test_the_page_of_the_docs_has_the_marks() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ from tools.matrix.cells import GRID, PARTS, ROOT, Cell, shown
 
 PAGE = ROOT / "docs/versions.md"
 BEGIN, END = "<!-- what make test-matrix has run -->", "<!-- end -->"
+
+_ROW = re.compile(r"^\| (?P<airflow>\d+\.\d+)\S* \| (?P<python>\d+\.\d+)\S* \|.*$", re.M)
 
 PASSED, FAILED, UNFINISHED = "passed", "failed", "not finished"
 NO_INTERPRETER, NOT_FOR_IT = "no interpreter", "not for this Python"
@@ -101,8 +104,11 @@ def line(cell: Cell, result: Result) -> str:
     return f"{cell}: NOT RUN: {result.reason}"
 
 
-def table(results: Mapping[Cell, Result]) -> str:
-    """Return the grid as a table for the docs."""
+def table(results: Mapping[Cell, Result], known: Mapping[Cell, str]) -> str:
+    """Return the grid as a table for the docs.
+
+    :param known: the rows that stay as they are where there is no result.
+    """
     rows = [
         "| Airflow | Python | unit | conformance, emulator | DAGs | result | day |",
         "|---|---|---|---|---|---|---|",
@@ -110,7 +116,7 @@ def table(results: Mapping[Cell, Result]) -> str:
     for cell in GRID:
         result = results.get(cell)
         if result is None:
-            rows.append(f"| {cell.pinned_airflow} | {cell.python} | | | | not run | |")
+            rows.append(known.get(cell) or f"| {cell.pinned_airflow} | {cell.python} | | | | not run | |")
             continue
         counts = [f"{result.parts[name].tests:,}" if name in result.parts else "" for name in PARTS]
         said = result.outcome
@@ -124,12 +130,18 @@ def table(results: Mapping[Cell, Result]) -> str:
 
 
 def write_docs(page: Path, results: Mapping[Cell, Result]) -> None:
-    """Put the table between the marks of the page."""
+    """Put the table between the marks of the page; what is known there of other cells stays."""
     before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
+    old, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{page} has no {BEGIN} and {END} to write between")
-    page.write_text(f"{before}{begin}\n{table(results)}\n{end}{after}", encoding="utf-8")
+    page.write_text(f"{before}{begin}\n{table(results, _rows(old))}\n{end}{after}", encoding="utf-8")
+
+
+def _rows(old: str) -> dict[Cell, str]:
+    """Return the rows of a table by their cells, for those that are in the grid."""
+    rows = {Cell(found["python"], found["airflow"]): found[0] for found in _ROW.finditer(old)}
+    return {cell: row for cell, row in rows.items() if cell in GRID}
 
 
 def read_report(report: Path, seconds: int = 0) -> Part:
