@@ -18,6 +18,7 @@ PYTEST := -m pytest -n $(JOBS) --dist loadfile
 # A recipe's line, for what needs one of our Pythons.
 define CHECK_PYTHON
 @$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "$(PYTHON) is Python %d.%d: 3.11, 3.12 or 3.13 is needed; name one with make PYTHON=python3.12" % sys.version_info[:2])'
+@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) can't make virtual environments: install Debian's package python3-venv." >&2; exit 1; }
 endef
 INSTALLED_BY := Makefile pyproject.toml constraints/airflow-3.3.txt constraints/airflow-2.11.txt
 

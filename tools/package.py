@@ -59,15 +59,16 @@ def main() -> int:
 
 
 def build() -> tuple[Path, Path]:
-    """Return the wheel and the sdist; the wheel is built twice, from the sdist and from the repository."""
+    """Return the wheel and the sdist; the wheel is built twice, from the sdist and, by pip, from the repository."""
     dist, other = WORK / "dist", WORK / "from-the-repository"
-    command = [sys.executable, "-m", "build", "--installer", "uv", "--outdir"]
     temporary = WORK / "temporary"  # what it makes besides, and leaves if it is stopped
     temporary.mkdir(parents=True)
     # What builds the package is pinned as well.
-    environment = {**os.environ, "UV_CONSTRAINT": str(PINS), "TMPDIR": str(temporary)}
-    run([*command, dist, ROOT], environment=environment)
-    run([*command, other, "--wheel", ROOT], environment=environment)
+    pins = dict.fromkeys(["UV_CONSTRAINT", "PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT"], str(PINS))
+    environment = {**os.environ, **pins, "TMPDIR": str(temporary)}
+    run([sys.executable, "-m", "build", "--installer", "uv", "--outdir", dist, ROOT], environment=environment)
+    by_pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    run([*by_pip, "--wheel-dir", other, ROOT], environment=environment)
     [wheel], [sdist], [again] = dist.glob("*.whl"), dist.glob("*.tar.gz"), other.glob("*.whl")
     if wheel.read_bytes() != again.read_bytes():
         raise WrongPackageError(f"{wheel} is built from the sdist, and {again} from the repository: they differ.")

@@ -49,6 +49,7 @@ class StageFilesDecoratedOperator(DecoratedOperator, ObjectStorageStageOperator)
     :param max_pending_bytes: and how many bytes, from 1, by default 1 GiB; a file that is larger goes alone.
     :param kwargs: what ``ObjectStorageStageOperator`` takes, but ``files``.
     :raises InvalidInputError: at DAG parse, for an async function.
+    :raises InvalidPlanError: at DAG parse, for an unknown ``cleanup_policy``.
     :raises InvalidOptionError: at DAG parse, as ``ObjectStorageStageOperator``, and for a bound below 1.
     """
 

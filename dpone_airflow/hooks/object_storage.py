@@ -99,6 +99,7 @@ class ObjectStorageHook(BaseHook):
         :raises ConnectionMismatchError: if the connection isn't of the URI's kind or account.
         :raises MissingExtraError: if the cloud's provider isn't installed.
         :raises EngineNotUsableError: with ``engine="obstore"``, if obstore can't honour the connection.
+        :raises AirflowNotFoundException: Airflow's own, if there is no such connection.
         """
         uri = ObjectStorageUri.parse(base_uri)
         options = checked_options(uri.provider, self.storage_options)

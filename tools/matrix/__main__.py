@@ -26,7 +26,8 @@ from tools.processes import Stopped, exit_code, stopped_by_sigterm
 
 NEEDS = (
     f"This needs Python {', '.join(cells.PYTHONS[:-1])} and {cells.PYTHONS[-1]}, PyPI and npm, and nothing else of "
-    "Debian's; Debian bookworm has Python 3.11 alone. A cell without its Python is not run."
+    "Debian's; Debian bookworm has Python 3.11 alone, and its venv in python3.11-venv. "
+    "A cell without its Python is not run."
 )
 
 

@@ -30,7 +30,8 @@ def none_of(version: str) -> str:
     """Return what to say where there is none: how it was looked for, and how to get it."""
     return (
         f"no Python {version} with venv: there is no python{version} that runs on the PATH or in pyenv's versions; "
-        f"install it, with pyenv install {version} for one (of Debian's packages bookworm has 3.11 alone)"
+        f"install it, with pyenv install {version} for one (of Debian's packages bookworm has 3.11 alone, and its venv "
+        "in python3.11-venv)"
     )
 
 

@@ -112,8 +112,9 @@ def load_jobs(
     :param write_disposition: as for ``load_job``; ``WRITE_APPEND`` where several jobs are needed.
     :param options: as for ``load_job``.
     :param size: how many files a job has at most, from 1 to 10,000.
-    :raises InvalidOptionError: if there are several jobs and ``write_disposition`` isn't ``WRITE_APPEND``: the
-        second would replace what the first has loaded, or refuse. Else as ``load_job`` does.
+    :raises InvalidOptionError: for a ``size`` below 1 or above 10,000, and if there are several jobs and
+        ``write_disposition`` isn't ``WRITE_APPEND``: the second would replace what the first has loaded, or refuse.
+        Else as ``load_job`` does.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
     :raises NotLoadableError: as ``load_job`` does, but for the number of objects.
     """

@@ -126,7 +126,8 @@ def table(
     :param structure: ``'id UInt64, name String'``; ``auto`` lets ClickHouse find it out.
     :returns: one call of ``s3``, ``gcs`` or ``azureBlobStorage``; where the files take several, a query in brackets
         that joins them by ``UNION ALL``.
-    :raises InvalidOptionError: for an unknown word in ``credentials``, or a ``named_collection`` that is no name.
+    :raises InvalidOptionError: for an unknown word in ``credentials``, ``anonymous`` for files in Azure, or a
+        ``named_collection`` that is no name.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
     :raises NotLoadableError: if it has no objects, a format or compression that ClickHouse doesn't read, a
         name that is a pattern, or no account that is known.

@@ -83,7 +83,8 @@ def copy_arguments(manifest: Any, *, header: bool = True, options: Iterable[str]
     :param options: a list of COPY options of your own, each a text such as ``TRUNCATECOLUMNS``; they go after ours.
     :raises InvalidOptionError: for options that aren't a list of texts.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
-    :raises NotLoadableError: if it has no objects, isn't in S3, or has a format or compression that COPY doesn't take.
+    :raises NotLoadableError: if it has no objects, isn't in S3, lies below a quote, or has a format or compression that
+        COPY doesn't take.
     """
     found = _loadable(manifest)
     uri = copy_manifest_uri(found)
