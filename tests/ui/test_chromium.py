@@ -11,8 +11,18 @@ from local_servers import chromium, debian
 
 
 def test_a_named_program_is_taken_before_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHROMIUM", sys.executable)
+    assert chromium.find() == Path(sys.executable)
+
+
+def test_a_named_program_that_is_not_there_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("CHROMIUM", "/opt/own/chrome")
-    assert chromium.find() == Path("/opt/own/chrome")
+    assert chromium.main() == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "$CHROMIUM names /opt/own/chrome, and there is no such program: correct or unset it."
+    ]
 
 
 @pytest.mark.parametrize(("user", "tools"), [(1000, "/usr/bin/apt-get"), (0, None)])
