@@ -184,9 +184,11 @@ class StagingEvidence:
     def _check_plan(self, claimed: dict[str, Any], plan: dict[str, Any]) -> None:
         """Refuse to stage something else than what the prefix was claimed for.
 
-        Parts lie below the run prefix: a stage without parts would take them for leftovers.
+        Parts lie below the run prefix: a stage without parts would take them for leftovers. Each part has a dataset
+        and table of its own, so the claim of a run in parts has those of the instance that came first.
         """
-        different = [key for key in ("dataset", "table", "in_parts") if claimed.get(key) != plan.get(key)]
+        checked = ("in_parts",) if plan.get("in_parts") else ("dataset", "table", "in_parts")
+        different = [key for key in checked if claimed.get(key) != plan.get(key)]
         if different:
             was = ", ".join(f"{key}={claimed.get(key)!r}" for key in different)
             now = ", ".join(f"{key}={plan.get(key)!r}" for key in different)
@@ -298,7 +300,9 @@ class StagingEvidence:
         self._write(self.cleanup_uri, {"kind": "cleanup", **outcome})
 
     def _write(self, uri: ObjectStorageUri, record: dict[str, Any], *, only_if_absent: bool = False) -> str | None:
-        data = json.dumps(self._stamped(record), ensure_ascii=False, indent=1).encode()
+        text = json.dumps(self._stamped(record), ensure_ascii=False, indent=1)
+        # A message may quote a path that isn't UTF-8; what this writes in its place is JSON's own way of saying it.
+        data = text.encode(errors="backslashreplace")
         return self._client.put_bytes(data, uri, content_type=_JSON, only_if_absent=only_if_absent).etag
 
     def _stamped(self, record: dict[str, Any]) -> dict[str, Any]:

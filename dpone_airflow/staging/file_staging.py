@@ -13,7 +13,7 @@ from dpone_airflow.staging.content_type import guess_content_type
 from dpone_airflow.staging.manifest import ObjectStorageStagingObject
 from dpone_airflow.staging.progress import Progress
 from dpone_airflow.staging.sources import SourceFile
-from dpone_airflow.staging.upload import is_read_ahead
+from dpone_airflow.staging.upload import SMALL_FILE_BYTES, is_read_ahead
 from dpone_airflow.storage.client import ObjectStorageClient, ObjectStorageObject
 from dpone_airflow.storage.errors import SourceFileError
 from dpone_airflow.storage.hashing import read_whole
@@ -64,7 +64,7 @@ class FileStaging:
         if before and not before.could_be(source, content_type):
             before = None
         if is_read_ahead(source):
-            data = read_whole(source.path, self._on_read)
+            data = read_whole(source.path, self._on_read, at_most=SMALL_FILE_BYTES)
             digest = sha256(data).hexdigest()
             if before and before.sha256 == digest:
                 return lambda: self._kept(before, uri, source)

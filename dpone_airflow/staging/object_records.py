@@ -55,6 +55,8 @@ def write_record(
                 file.write(f"{separator}{as_json(item.to_dict())}")
                 separator = ",\n"
             file.write(f"\n{_CLOSED}\n")
+        if path.stat().st_size <= client.largest_put_bytes:  # as nearly all are: it doesn't wait for large files
+            return client.put_bytes(path.read_bytes(), uri, content_type="application/json")
         return client.put_file(path, uri, content_type="application/json")
 
 

@@ -168,12 +168,14 @@ class ObjectStorageStagingService:
         check_choice("if_exists", if_exists)
         check_choice("exact_prefix", exact_prefix)
         sources = None if isinstance(files, Iterator) else find_sources(files)
+        names = None if sources is None else {source.file_name for source in sources}
         for source in sources or ():
             checked_child(plan.prefix, source.file_name)  # every key is safe before the first byte moves
         run = claim_run(self._client, plan, self._writer, self._by)
+        if if_exists == "fail" and not run.is_new:
+            self._refuse_staged(plan, names)  # before a word is written: another try may be at work there
         done: list[StagedFile] = []
-        call: dict[str, Any] = {"began_at": began_at.isoformat(), "engine": self._client.engine}
-        call["engine_version"] = versions(self._client.engine).get(self._client.engine)
+        call: dict[str, Any] = {"began_at": began_at.isoformat()}
         watch: StageWatch | None = None
         try:
             # First of all, before a sweep takes what an earlier try has left for forgotten.
@@ -184,7 +186,6 @@ class ObjectStorageStagingService:
             records: Sequence[ObjectStorageUri] = ()
             checkpoints = Checkpoints(self._client, run.evidence, watch=watch)
             if not run.is_new:
-                names = None if sources is None else {source.file_name for source in sources}
                 known, records = self._look_back(plan, run, names, if_exists, exact_prefix)
             if live_parts is not None and not run.run_is_new:
                 remove_vanished_parts(self._client, plan, live_parts, exact_prefix, self._by)
@@ -219,7 +220,7 @@ class ObjectStorageStagingService:
             call |= {"sent": len(done) - kept, "kept": kept}
             watch.check()
             watch.writes(run.evidence.manifest_uri)
-            record = run.evidence.write_manifest(manifest, call)
+            record = run.evidence.write_manifest(manifest, call | self._engine())
             self._keep_if_not_overtaken(watch, record)
         except BaseException as error:
             overtaken = watch.overtaken() if watch else None
@@ -311,16 +312,24 @@ class ObjectStorageStagingService:
         strays = list(without_folders(self._client, strays, (plan.prefix.prefix + name for name in names or ())))
         refuse_nested_base(plan.prefix, strays)
         records = run.evidence.find_staged()
-        if if_exists == "fail" and (listed or strays):
-            raise AlreadyStagedError(
-                f"{plan.prefix}/ was staged before by this same writer, and if_exists='fail' is set: write "
-                "if_exists='resume' or 'replace', or choose another run_id."
-            )
         remove_strays(self._client, plan.prefix, strays, exact_prefix)
         abort_stale_uploads(self._client, plan.prefix)
         abort_stale_uploads(self._client, run.evidence.folder)  # a manifest of many objects is sent in parts too
         known = staged_before(run.evidence.read_staged(records), listed) if if_exists == "resume" else {}
         return known, records
+
+    def _refuse_staged(self, plan: ObjectStorageStagingPlan, names: Collection[str] | None) -> None:
+        listed = list(self._client.list_objects(plan.prefix))
+        if without_folders(self._client, listed, (plan.prefix.prefix + name for name in names or ())):
+            raise AlreadyStagedError(
+                f"{plan.prefix}/ was staged before by this same writer, and if_exists='fail' is set: write "
+                "if_exists='resume' or 'replace', or choose another run_id."
+            )
+
+    def _engine(self) -> dict[str, Any]:
+        """Return what uploads; it may be another than at the beginning, where the first couldn't after all."""
+        name = self._client.engine
+        return {"engine": name, "engine_version": versions(name).get(name)}
 
     def _keep_if_not_overtaken(self, watch: StageWatch, record: ObjectStorageObject) -> None:
         """Take back a manifest that was true until just before it was recorded."""
@@ -346,7 +355,7 @@ class ObjectStorageStagingService:
         # What another package's error says may hold anything.
         text = str(error) if isinstance(error, DponeAirflowError) else ""
         try:
-            run.evidence.write_failure({**call, "error": type(error).__name__, "message": text})
+            run.evidence.write_failure({**call, **self._engine(), "error": type(error).__name__, "message": text})
         except (StorageError, OSError) as unwritten:
             log.info("The evidence doesn't say that this try failed: %s", unwritten)
 

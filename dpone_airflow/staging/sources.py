@@ -126,7 +126,9 @@ def _matches(pattern: str) -> Iterator[SourceFile]:
         path = Path(match)
         name = path.relative_to(root).as_posix()
         sources = (
-            _tree(path, f"{name}/" if name != "." else "", frozenset()) if path.is_dir() else [_file(str(path), name)]
+            _tree(path, f"{name}/" if name != "." else "", frozenset(), hidden=False)
+            if path.is_dir()
+            else [_file(str(path), name)]
         )
         for source in sources:
             if source.path not in seen:  # ** matches a directory and what is in it
@@ -140,16 +142,21 @@ def _fixed_part(pattern: str) -> Path:
     return Path(*parts[:magic])
 
 
-def _tree(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[SourceFile]:
+def _tree(folder: Path, prefix: str, above: frozenset[tuple[int, int]], *, hidden: bool = True) -> Iterator[SourceFile]:
+    """Yield the files of a directory.
+
+    :param above: the directories that it lies in.
+    :param hidden: whether those are among them whose name, or whose directory's, begins with a dot.
+    """
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
     if here in above:
         raise SourceFileError(f"{folder} is a link to a directory that it lies in: stage the directory without it.")
     with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
+        found = sorted((entry for entry in entries if hidden or entry.name[0] != "."), key=lambda entry: entry.name)
     for entry in found:
         if entry.is_dir():
-            yield from _tree(Path(entry.path), f"{prefix}{entry.name}/", above | {here})
+            yield from _tree(Path(entry.path), f"{prefix}{entry.name}/", above | {here}, hidden=hidden)
         else:
             yield _file(entry.path, prefix + entry.name)
 

@@ -42,6 +42,9 @@ _CHECKSUM_CODES = {
 _NO_BUCKET_CODES = {"NoSuchBucket", "ContainerNotFound"}
 _NO_OBJECT_CODES = {"NoSuchKey", "BlobNotFound"}
 _TAKEN_CODES = {"BlobAlreadyExists", "ConditionalRequestConflict", "PreconditionFailed"}
+_CONDITION_FAILED = 412
+_CREATING = ("write", "commit the blocks of")
+_LEASED = re.compile("Lease")
 # Who asks isn't known, or isn't believed: what the identity may do has no part in it.
 _CREDENTIAL_CODES = {
     "AzureSigningError",
@@ -138,7 +141,7 @@ def store_error(
     :param message: its words; secrets are taken out of them.
     :param on_404: what a 404 without a known code means: only a read can miss its object.
     """
-    kind = _classify(status, code, on_404)
+    kind = _classify(action, status, code, on_404)
     detail = ": ".join(part for part in (code, redact(message.strip())) if part).rstrip(".")
     if kind is StorageAccessDeniedError:
         permission = _permission(action, uri.provider, code, status, message)
@@ -150,8 +153,16 @@ def store_error(
             code=code,
             permission=permission,
         )
-    advice = _ADVICE_BY_CODE.get(code, _ADVICE[kind])
+    advice = _advice(kind, action, status, code)
     return kind(f"Could not {action} {uri}: {detail}. {advice}", uri=str(uri), status=status, code=code)
+
+
+def _advice(kind: type[StorageError], action: str, status: int | None, code: str) -> str:
+    if _LEASED.match(code):
+        return "Somebody has a lease on it: break the lease, or wait until it ends."
+    if status == _CONDITION_FAILED and action == "read":
+        return "It changed while it was read: run it again."
+    return _ADVICE_BY_CODE.get(code, _ADVICE[kind])
 
 
 def key_reason(reason: str, provider: ObjectStorageProvider) -> str:
@@ -161,7 +172,7 @@ def key_reason(reason: str, provider: ObjectStorageProvider) -> str:
     """
     code, _, message = reason.partition(":")
     status = int(code) if code.isdecimal() else None
-    if _classify(status, code, StorageError) is not StorageAccessDeniedError:
+    if _classify("delete", status, code, StorageError) is not StorageAccessDeniedError:
         return reason
     permission = _permission("delete", provider, code, status, message)
     return f"{reason.rstrip('. ')}; it needs {permission}" if permission else reason
@@ -222,8 +233,12 @@ def broke_off(status: int | None, code: str) -> bool:
     return status in (None, 200, 206) and code in _BROKEN_OFF_CODES
 
 
-def _classify(status: int | None, code: str, on_404: type[StorageError]) -> type[StorageError]:
-    """Return our error type for a store's answer."""
+def _classify(action: str, status: int | None, code: str, on_404: type[StorageError]) -> type[StorageError]:
+    """Return our error type for a store's answer.
+
+    A condition that doesn't hold is that of a write: the key was to be free. SDKs set others of their own, as for the
+    parts of a download to be of one object.
+    """
     if code in _CHECKSUM_CODES:
         return ChecksumMismatchError
     if code in _NO_BUCKET_CODES:
@@ -236,6 +251,7 @@ def _classify(status: int | None, code: str, on_404: type[StorageError]) -> type
         return on_404
     if status in (401, 403) or code in _DENIED_CODES:
         return StorageAccessDeniedError
-    if status == 412 or code in _TAKEN_CODES:
+    is_taken = status == _CONDITION_FAILED or code in _TAKEN_CODES
+    if is_taken and action in _CREATING and not _LEASED.match(code):
         return ObjectAlreadyExistsError
     return StorageError

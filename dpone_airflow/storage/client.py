@@ -551,10 +551,12 @@ class BaseObjectStorageClient(ABC):
         only_if_absent: bool = False,
     ) -> ObjectStorageObject:
         digest = hashlib.sha256(data).hexdigest()
-        if not only_if_absent:
-            return self.prepare_bytes(data, uri, digest, content_type=content_type)()
         self.check(uri)
-        etag = self._create(data, uri, content_type, digest)
+        # Past the lanes: a record that says that a stage goes on must not wait until a large file is there.
+        if only_if_absent:
+            etag = self._create(data, uri, content_type, digest)
+        else:
+            etag = self._prepared(data, uri, content_type, digest)()
         return ObjectStorageObject(uri, len(data), digest, content_type, etag)
 
     def prepare_bytes(
@@ -578,7 +580,8 @@ class BaseObjectStorageClient(ABC):
     def get_file(self, uri: ObjectStorageUri, path: str | os.PathLike[str]) -> ObjectStorageObject:
         self.check(uri)
         target = Path(path)
-        unfinished = target.parent / f".{target.name[:100]}.{uuid4().hex}"
+        # A file system takes 255 bytes for a name, of which a character may be four.
+        unfinished = target.parent / f".{target.name[:50]}.{uuid4().hex}"
         try:
             with open(unfinished, "xb") as file:
                 found = self._reading(uri, partial(self._download, uri, file), partial(_empty, file))

@@ -51,6 +51,7 @@ class HashingReader:
         """Return the next ``size`` bytes, or all that are left.
 
         :raises SourceFileChangedError: if the file is no longer what it was when it was opened.
+        :raises SourceFileError: if the disk doesn't give it.
         """
         left = self.size - self._position
         wanted = left if size < 0 else min(size, left)
@@ -59,9 +60,9 @@ class HashingReader:
         end = self._position + wanted
         if self._on_read and end > self._hashed:
             self._on_read(end - self._hashed)
-        data = self._file.read(wanted)
+        data = self._read(wanted)
         while len(data) < wanted:  # a system call may return less than it was asked for
-            more = self._file.read(wanted - len(data))
+            more = self._read(wanted - len(data))
             if not more:
                 raise _file_changed(self.path)
             data += more
@@ -116,6 +117,12 @@ class HashingReader:
     ) -> None:
         self.close()
 
+    def _read(self, size: int) -> bytes:
+        try:
+            return self._file.read(size)
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+
     def _check_unchanged(self) -> None:
         now = os.fstat(self._file.fileno())
         if (now.st_size, now.st_mtime_ns) != (self._opened.st_size, self._opened.st_mtime_ns):
@@ -161,20 +168,26 @@ class HashingSink:
         return self._sha256.hexdigest()
 
 
-def read_whole(path: str | os.PathLike[str], on_read: Callable[[int], None] | None = None) -> bytes:
+def read_whole(path: str | os.PathLike[str], on_read: Callable[[int], None] | None = None, *, at_most: int) -> bytes:
     """Return a small file's content, in as few calls as it takes to see that it didn't change meanwhile.
 
     :param on_read: called with the file's length before it is read.
+    :param at_most: how many bytes it had at most when it was found; one that has more now is changing.
     :raises SourceFileError: what ``HashingReader`` raises.
     """
     path = Path(path)
     descriptor, opened = _open_regular_file(path)
     try:
+        if opened.st_size > at_most:
+            raise _file_changed(path)
         if on_read:
             on_read(opened.st_size)
-        # One byte more than there should be: it comes if somebody has added to the file.
-        data = os.read(descriptor, opened.st_size + 1)
-        now = os.fstat(descriptor)
+        try:
+            # One byte more than there should be: it comes if somebody has added to the file.
+            data = os.read(descriptor, opened.st_size + 1)
+            now = os.fstat(descriptor)
+        except OSError as error:
+            raise _unreadable(path, error) from error
     finally:
         os.close(descriptor)
     if len(data) != opened.st_size or (now.st_size, now.st_mtime_ns) != (opened.st_size, opened.st_mtime_ns):
@@ -201,6 +214,10 @@ def not_a_regular_file(path: Path, mode: int) -> SourceFileError:
     )
     kind = next((name for test, name in kinds if test(mode)), "no regular file")
     return SourceFileError(f"{path} is {kind}; only regular files can be staged as one object.")
+
+
+def _unreadable(path: Path, error: OSError) -> SourceFileError:
+    return SourceFileError(f"{path} can't be read: {error.strerror}.")
 
 
 def _file_changed(path: Path) -> SourceFileChangedError:

@@ -95,6 +95,7 @@ class InMemory:
 
     def __init__(self, storage_options: dict[str, Any]) -> None:
         self.storage_options = storage_options
+        self.largest_put_bytes = 1024
         self.written: dict[str, bytes] = {}
 
     def put_file(self, path: Path, uri: ObjectStorageUri, **_options: Any) -> None:
@@ -232,6 +233,20 @@ def test_a_stage_that_records_nothing_new_says_every_ten_minutes_that_it_goes_on
     assert len(evidence.find_staged()) == 1, "a sign of life lists nothing that is staged"
     keeper.remove()
     assert client.list_prefix(evidence.folder) == []
+
+
+def test_records_do_not_wait_for_a_large_file_that_has_all_requests(
+    client: LocalObjectStorageClient, evidence: StagingEvidence
+) -> None:
+    def write() -> None:
+        evidence.write_alive()
+        evidence.write_checkpoint(1, [])
+
+    writing = threading.Thread(target=write, daemon=True)
+    with client._lanes.holding(client.max_concurrency, 0):
+        writing.start()
+        writing.join(10)
+        assert not writing.is_alive(), "a sweep would take the stage for dead"
 
 
 def test_a_stage_of_days_still_gives_its_sign_of_life(

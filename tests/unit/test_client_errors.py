@@ -75,9 +75,7 @@ class SomeClient(LocalObjectStorageClient):
         (404, "NoSuchBucket", BucketNotFoundError, "Create the bucket"),
         (404, "ContainerNotFound", BucketNotFoundError, "Create the bucket"),
         (404, "NoSuchKey", ObjectNotFoundError, "whether a cleanup has deleted it"),
-        (412, "PreconditionFailed", ObjectAlreadyExistsError, "Somebody else wrote it first"),
-        (409, "BlobAlreadyExists", ObjectAlreadyExistsError, "Somebody else wrote it first"),
-        (409, "ConditionalRequestConflict", ObjectAlreadyExistsError, "Somebody else wrote it first"),
+        (412, "LeaseIdMissing", StorageError, "break the lease, or wait until it ends"),
         (400, "BadDigest", ChecksumMismatchError, "nothing was stored"),
         (400, "Md5Mismatch", ChecksumMismatchError, "nothing was stored"),
         (400, "XAmzContentChecksumMismatch", ChecksumMismatchError, "nothing was stored"),
@@ -97,6 +95,26 @@ def test_an_answer_becomes_one_of_our_errors_with_an_advice(
         assert "the store's own words" in str(failed.value)
         assert advice in str(failed.value)
         assert failed.value.uri == "s3://lake/a.csv"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(412, "PreconditionFailed"), (412, ""), (409, "BlobAlreadyExists"), (409, "ConditionalRequestConflict")],
+)
+def test_a_condition_that_fails_is_a_taken_key_to_a_write_alone(tmp_path: Path, status: int, code: str) -> None:
+    client = SomeClient(tmp_path, status, code)
+    with pytest.raises(ObjectAlreadyExistsError, match="Somebody else wrote it first"):
+        client.put_bytes(b"x", URI)
+    with pytest.raises(StorageError) as failed:
+        client.get_bytes(URI)
+    for error in (failed.value, store_error("delete", URI, status, code, "no")):
+        assert type(error) is StorageError
+        assert "wrote it first" not in str(error)
+
+
+def test_what_changes_while_it_is_read_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"It changed while it was read: run it again\.$"):
+        SomeClient(tmp_path, 412, "PreconditionFailed").get_bytes(URI)
 
 
 def test_a_404_is_the_object_to_a_read_and_the_bucket_to_a_write(tmp_path: Path) -> None:

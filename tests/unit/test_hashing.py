@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import socket
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpone_airflow.storage.errors import SourceFileChangedError, SourceFileError, SourceFileNotFoundError
-from dpone_airflow.storage.hashing import HashingReader
+from dpone_airflow.storage.hashing import HashingReader, read_whole
 
 
 @pytest.fixture
@@ -157,3 +158,42 @@ def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path: Path) -> No
         ]:
             with pytest.raises(SourceFileError, match=said):
                 HashingReader(path)
+
+
+class BrokenDisk(io.FileIO):
+    """A file that opens, and of which nothing can be read."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+
+def test_what_the_disk_does_not_give_is_told_of_the_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(io, "FileIO", BrokenDisk)
+    with HashingReader(path) as reader, pytest.raises(SourceFileError, match=rf"^{path} can't be read: Stale file h"):
+        reader.read()
+
+
+def test_what_the_disk_does_not_give_is_told_of_a_small_file_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(descriptor: int, size: int) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "read", broken)
+    with pytest.raises(SourceFileError, match=rf"^{path} can't be read: Input/output error\.$"):
+        read_whole(path, at_most=100)
+
+
+def test_an_error_of_who_is_told_is_none_of_the_disk(path: Path) -> None:
+    def told(size: int) -> None:
+        raise OSError("no checkpoint can be written")
+
+    with pytest.raises(OSError, match="^no checkpoint can be written$"):
+        read_whole(path, told, at_most=100)
+
+
+@pytest.mark.parametrize(("at_most", "is_read"), [(10, True), (9, False)])
+def test_a_small_file_that_has_grown_large_is_not_read_into_memory(path: Path, at_most: int, is_read: bool) -> None:
+    if is_read:
+        assert read_whole(path, at_most=at_most) == b"0123456789"
+    else:
+        with pytest.raises(SourceFileChangedError, match="changed while it was staged"):
+            read_whole(path, at_most=at_most)

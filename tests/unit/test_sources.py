@@ -65,6 +65,15 @@ def test_a_glob_leaves_hidden_files_out_as_a_shell_does_and_a_directory_keeps_al
     assert ".hidden.csv" in names(folder)
 
 
+@pytest.mark.parametrize("pattern", ["dt=*", "*", "**", "**/*"])
+def test_a_directory_that_a_glob_matches_gives_no_hidden_files(folder: Path, write: WriteFile, pattern: str) -> None:
+    without = sorted(names(f"{folder}/{pattern}"))
+    for hidden in (".top.csv", "dt=2026-11-21/.part.tmp", "dt=2026-11-21/.work/part-9.csv"):
+        write(hidden)
+    assert sorted(names(f"{folder}/{pattern}")) == without
+    assert "dt=2026-11-21/.work/part-9.csv" in names(folder)
+
+
 def test_a_directory_that_a_glob_matches_keeps_its_tree(folder: Path) -> None:
     assert names(f"{folder}/dt=*") == ["dt=2026-11-21/part-0.csv", "dt=2026-11-22/part-0.csv"]
 

@@ -242,6 +242,31 @@ def test_fail_is_said_before_the_first_file_is_asked_for(service: Any, write: An
         service.stage_files(PLAN, extract(), if_exists="fail")
 
 
+def test_fail_writes_nothing_and_leaves_the_try_alone_that_is_at_work(service: Any, store: Store, write: Any) -> None:
+    def extract() -> Iterator[Path]:
+        yield write("a.csv")
+        deadline = time.monotonic() + 10
+        while staged_names(store) != ["a.csv"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        before = sorted(map(str, store.list_prefix(ObjectStorageUri.parse(PLAN.base_uri))))
+        with pytest.raises(AlreadyStagedError):
+            service.stage_files(PLAN, write("c.csv"), if_exists="fail")
+        assert sorted(map(str, store.list_prefix(ObjectStorageUri.parse(PLAN.base_uri)))) == before
+        yield write("b.csv")
+
+    assert service.stage_files(PLAN, extract()).object_count == 2
+
+
+def test_an_error_that_quotes_a_name_of_no_language_is_told_and_recorded(
+    service: Any, store: Store, tmp_path: Path
+) -> None:
+    missing = tmp_path / os.fsdecode(b"caf\xe9") / "x.csv"
+    with pytest.raises(SourceFileNotFoundError):
+        service.stage_files(PLAN, iter([missing]))
+    assert os.fsdecode(b"caf\xe9") in evidence(store, "failed.json")["message"]
+
+
 @pytest.mark.parametrize("items", [[], [[]]])
 def test_a_generator_that_yields_nothing_is_an_error(service: Any, store: Store, items: list[Any]) -> None:
     with pytest.raises(NoFilesMatchedError, match="came to its end and gave none"):
