@@ -256,6 +256,8 @@ class ObjectStorageHook(BaseHook):
         client = GCSHook(gcp_conn_id=conn_id).get_conn()
         # Its session keeps ten connections; every thread that uploads or deletes wants one of its own.
         for scheme in ("https://", "http://"):
+            if type(client._http.get_adapter(scheme)) is not HTTPAdapter:
+                continue  # google-auth's own, with a client certificate
             client._http.mount(scheme, HTTPAdapter(pool_maxsize=max(10, 2 * self.max_concurrency)))
         gcs_client = GCSObjectStorageClient(
             client, storage_options=options, max_concurrency=self.max_concurrency, store_check=self.store_check

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
+from airflow.providers.google.cloud.hooks.gcs import GCSHook
+from requests.adapters import HTTPAdapter
 
 from dpone_airflow import __version__
 from dpone_airflow.get_provider_info import get_provider_info
@@ -413,6 +415,20 @@ def test_gcs_has_a_connection_for_every_thread(max_concurrency: int, size: int) 
     assert client.max_concurrency == max_concurrency
     for url in ("https://storage.googleapis.com/x", "http://127.0.0.1:1/x"):
         assert client._gcs._http.get_adapter(url)._pool_maxsize == size
+
+
+@pytest.mark.usefixtures("connected")
+def test_gcs_keeps_the_adapter_that_brings_a_client_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    class MutualTls(HTTPAdapter):
+        """As google-auth mounts one of its own."""
+
+    made = GCSHook(gcp_conn_id="gs").get_conn()
+    own = MutualTls()
+    made._http.mount("https://", own)
+    monkeypatch.setattr(GCSHook, "get_conn", lambda self: made)
+    client: Any = ObjectStorageHook("gs").get_client("gs://lake/x")
+    assert client._gcs._http.get_adapter("https://storage.googleapis.com/x") is own
+    assert client._gcs._http.get_adapter("http://127.0.0.1:1/x")._pool_maxsize == 16
 
 
 @pytest.mark.usefixtures("connected")
