@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, Context
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from dpone_airflow.operators.graph import check_graph, stage_behind
+from dpone_airflow.operators.task_arguments import arguments_of
 from dpone_airflow.staging.choices import check_count
 from dpone_airflow.staging.policy import CleanupPolicy
 from dpone_airflow.storage.errors import DeleteIncompleteError, InvalidOptionError, StagingGraphError
@@ -230,6 +231,7 @@ class StagingCleanupOperator(BaseOperator):
 
     def _clean_up_all(self, context: Context, places: Sequence[StagingPlace], was_staged: bool) -> list[CleanupReport]:
         from dpone_airflow.staging.deletion import DeletionLimits
+        from dpone_airflow.storage.deletes import delete_incomplete
 
         limits = DeletionLimits(self.max_objects, self.max_bytes)
         if len(places) > 1:  # the limits are those of all together
@@ -241,7 +243,18 @@ class StagingCleanupOperator(BaseOperator):
             )
             if self.dry_run:
                 return planned
-        return [self._clean_up(context, place, was_staged, limits, dry_run=self.dry_run) for place in places]
+        reports: list[CleanupReport] = []
+        left: dict[str, str] = {}
+        cause: DeleteIncompleteError | None = None
+        for place in places:
+            try:
+                reports.append(self._clean_up(context, place, was_staged, limits, dry_run=self.dry_run))
+            except DeleteIncompleteError as error:  # of one part: the others go all the same
+                left.update(error.left)
+                cause = error
+        if left:
+            raise delete_incomplete(left) from cause
+        return reports
 
     def _clean_up(
         self, context: Context, place: StagingPlace, was_staged: bool, limits: DeletionLimits, *, dry_run: bool
@@ -285,10 +298,7 @@ def _policy_of(stage: Any, given: str | None, task_id: Any) -> CleanupPolicy:
             f"{task_id!r} takes no output of an ObjectStorageStageOperator whose policy it could follow: "
             "write cleanup_policy='retain', 'delete_on_success' or 'delete_always'."
         )
-    partial_kwargs = getattr(stage, "partial_kwargs", None)
-    if partial_kwargs is not None:
-        return CleanupPolicy.of(partial_kwargs.get("cleanup_policy", CleanupPolicy.RETAIN))
-    return CleanupPolicy.of(stage.cleanup_policy)
+    return CleanupPolicy.of(arguments_of(stage).get("cleanup_policy", CleanupPolicy.RETAIN))
 
 
 def _dag_around() -> Any:

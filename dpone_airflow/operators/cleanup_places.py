@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from airflow.providers.common.compat.sdk import Context
@@ -29,13 +30,19 @@ def places_to_clean_up(
     """Return the place to clean up: one, or one for each part of a run that was given, or none.
 
     :raises StagingGraphError: if it holds files that another instance of a mapped task group still reads.
-    :raises InvalidManifestError: if a manifest is of another place.
+    :raises InvalidManifestError: if a manifest is of another place, or the stage staged elsewhere than is named.
     """
+    named = None
     if base_uri is not None and run_id is not None:
-        places = [StagingPlace(str(base_of(base_uri)), safe_run_id(run_id))]
-    elif stage is not None:
+        named = StagingPlace(str(base_of(base_uri)), safe_run_id(run_id))
+    if stage is not None:
+        # What the stage said itself has its connection and its part as well.
         place = announced_place(context, stage) or place_by_arguments(context, stage)
+        _must_be_one_run(named, place)
+        place = place or (named and replace(named, part=part_of(context["ti"].map_index)))
         places = [place] if place is not None else []
+    elif named is not None:
+        places = [named]
     else:
         places = _places_of(manifests)
     if stage is not None:
@@ -69,6 +76,14 @@ def _refuse_whole_run_in_a_group(context: Context, places: list[StagingPlace]) -
         raise StagingGraphError(
             f"This cleanup is instance {map_index} of a mapped task group, and the files are of a run that all "
             "instances read. Nothing was deleted: put the cleanup behind the task group, or the stage into it."
+        )
+
+
+def _must_be_one_run(named: StagingPlace | None, place: StagingPlace | None) -> None:
+    if named is not None and place is not None and named.run_prefix != place.run_prefix:
+        raise InvalidManifestError(
+            f"base_uri and run_id name {named.run_prefix}, and the stage staged to {place.run_prefix}. Nothing was "
+            "deleted: leave both out where the manifest is that of a stage of the same DAG."
         )
 
 

@@ -15,12 +15,15 @@ from typing import Any, TypeAlias
 from airflow.providers.common.compat.sdk import XComArg
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
+from dpone_airflow.operators.task_arguments import arguments_of
 from dpone_airflow.staging.policy import CleanupPolicy
 from dpone_airflow.storage.errors import StagingGraphError
 
 # An operator or a mapped operator of any Airflow that is supported.
 Task: TypeAlias = Any
 
+# The key of an XCom may be called as a task is.
+_XCOM_KEY = re.compile(r"""\bkey\s*=\s*(['"]).*?\1""")
 # Under these rules a task whose upstream failed doesn't run, and passes the failure on.
 _FAILURE_PASSES_ON = {"all_success", "none_failed", "none_failed_min_one_success"}
 
@@ -31,6 +34,7 @@ def check_graph(stage: Task) -> None:
     :raises StagingGraphError: with the line to write.
     """
     for cleanup in _deleting_cleanups(stage):
+        _no_instance_deletes_what_others_read(stage, cleanup)
         _every_consumer_comes_first(stage, cleanup)
         _no_failure_is_passed_over(stage, cleanup)
         _nothing_hangs_below(stage, cleanup)
@@ -80,12 +84,13 @@ def _hands_on(task: Task) -> bool:
 
 
 def _arguments(task: Task) -> dict[str, Any]:
-    """Return the arguments of an operator; a mapped one holds them in two places."""
+    """Return the arguments of an operator, and of a mapped one also what it is expanded over."""
+    arguments = arguments_of(task)
     if not hasattr(task, "partial_kwargs"):
-        return dict(vars(task))
+        return arguments
     expanded = getattr(task.expand_input, "value", None)
     # What expand_kwargs() was given is one XCom for all arguments, the manifest perhaps among them.
-    return dict(task.partial_kwargs) | (dict(expanded) if isinstance(expanded, Mapping) else {"manifest": expanded})
+    return arguments | (dict(expanded) if isinstance(expanded, Mapping) else {"manifest": expanded})
 
 
 def _sources(stage: Task) -> list[Task]:
@@ -132,6 +137,17 @@ def _cleans_up(task: Task, stage: Task) -> bool:
     return task.stage_task_id == stage.task_id or any(_pulls_from(task, source) for source in _sources(stage))
 
 
+def _no_instance_deletes_what_others_read(stage: Task, cleanup: Task) -> None:
+    """In a mapped task group each instance has a cleanup of its own, and so must have its own stage."""
+    group = cleanup.get_closest_mapped_task_group()
+    if group is not None and stage.get_closest_mapped_task_group() is not group:
+        raise StagingGraphError(
+            f"{cleanup.task_id!r} is in the mapped task group {group.group_id!r}, so each instance of it would delete "
+            f"what all of them read, and {stage.task_id!r} isn't in it. Put the cleanup behind the task group, or the "
+            "stage into it."
+        )
+
+
 def _every_consumer_comes_first(stage: Task, cleanup: Task) -> None:
     before = _relatives(cleanup, upstream=True)
     for task_id in sorted(_consumers(stage)):
@@ -160,7 +176,7 @@ def _consumers(stage: Task) -> set[str]:
 def _pulls_from(task: Task, stage: Task) -> bool:
     """Return whether a template of ``task`` pulls an XCom of ``stage``."""
     pull = re.compile(rf"xcom_pull\([^)]*['\"]{re.escape(stage.task_id)}['\"]")
-    return any(pull.search(text) for text in _templates(task))
+    return any(pull.search(_XCOM_KEY.sub("", text)) for text in _templates(task))
 
 
 def _templates(task: Task) -> Iterator[str]:

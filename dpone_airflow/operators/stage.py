@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperat
 
 from dpone_airflow.links.staged_files import StagedFilesLink, push_link
 from dpone_airflow.operators.graph import check_graph, cleanups_of, is_cleaned_up_by_its_own_connection
+from dpone_airflow.operators.task_arguments import arguments_of
 from dpone_airflow.staging.choices import Engine, ExactPrefix, IfExists, check_choice, check_count
 from dpone_airflow.staging.policy import CleanupPolicy
 from dpone_airflow.storage.concurrency import checked_max_concurrency
@@ -304,7 +305,7 @@ class ObjectStorageStageOperator(BaseOperator):
         # expand() holds one mapping, expand_kwargs() one for each instance or an XCom that is not there yet.
         expanded = [value] if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else []
         names = [name for name in _SHARED_BY_ALL_INSTANCES if any(name in arguments for arguments in expanded)]
-        if not names and "base_uri" not in mapped.partial_kwargs:
+        if not names and "base_uri" not in arguments_of(mapped):
             names = ["base_uri"]  # it can only have come from the XCom that expand_kwargs() was given
         if names:
             raise StagingGraphError(

@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import Context, XComArg, XComNotFound, 
 
 from dpone_airflow.operators.mapped_outputs import some_at_a_time
 from dpone_airflow.operators.mapped_parts import part_of
+from dpone_airflow.operators.task_arguments import arguments_of
 from dpone_airflow.staging.actor import described
 from dpone_airflow.staging.evidence import StagingWriter
 from dpone_airflow.staging.plan import ObjectStorageStagingPlan, base_of
@@ -136,8 +137,9 @@ def place_by_arguments(context: Context, stage: Any) -> StagingPlace | None:
     could say where, this is how the first one's files are found.
     https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/xcoms.html
     """
-    arguments = getattr(stage, "partial_kwargs", None) or vars(stage)
-    base_uri, run_id, conn_id = (arguments.get(name) for name in ("base_uri", "run_id", "conn_id"))
+    arguments = arguments_of(stage)
+    place: list[Any] = [arguments.get(name) for name in ("base_uri", "run_id", "conn_id")]
+    base_uri, run_id, conn_id = place
     for value in (base_uri or "{{", run_id, conn_id):
         if value is not None and not (isinstance(value, str) and "{{" not in value and "{%" not in value):
             return None

@@ -180,7 +180,11 @@ class StagingVerifyOperator(BaseOperator):
             return resolve_manifest(ObjectStorageUri.parse(self.manifest_uri), hook), False
         found = [resolve_manifest(given, hook) for given in manifests_in(some_at_a_time(self.manifest))]
         # Of a mapped stage just one instance may be left: its manifest is then all that there is of the run.
-        is_whole_run = _is_list(self.manifest) and context["ti"].map_index < 0
+        # Behind a mapped task group, Airflow then hands it over without a list around it.
+        is_part_of_stage = any(one.part is not None for one in found) and bool(
+            stage_of(self.dag.task_dict[self.task_id])
+        )
+        is_whole_run = context["ti"].map_index < 0 and (_is_list(self.manifest) or is_part_of_stage)
         if len(found) == 1 and not is_whole_run:
             return found[0], False
         merged = ObjectStorageStagingManifest.merge(found)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageUri
+from dpone_airflow.storage.deletes import delete_incomplete
 from dpone_airflow.storage.uploader import UploadTarget
 from local_servers import Azurite
 from tests.dags.conftest import BASE, RunDag
@@ -180,7 +181,7 @@ def test_a_manifest_of_another_run_deletes_nothing(run: RunDag, staged: Staged, 
         """
     )
     assert result.tasks["cleanup"] == "failed"
-    assert "Nothing was deleted: give it the manifest of its own stage" in task_log()
+    assert f"base_uri and run_id name {BASE}/run-10/, and the stage staged to {BASE}/run-1/." in task_log()
     assert staged() == ["a.csv", "b.csv", "c.csv", "a.csv"]
 
 
@@ -287,8 +288,11 @@ def test_of_some_parts_manifests_only_those_parts_are_deleted(run: RunDag, stage
 
 @pytest.mark.parametrize("place", ["", "base_uri='s3://landing/orders', run_id='r1',"])
 def test_in_a_mapped_group_no_instance_deletes_what_the_others_still_load(
-    run: RunDag, staged: Staged, task_log: Callable[[], str], place: str
+    run: RunDag, staged: Staged, task_log: Callable[[], str], place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also if the graph looked otherwise when it was checked."""
+    for module in ("stage", "cleanup"):
+        monkeypatch.setattr(f"dpone_airflow.operators.{module}.check_graph", lambda stage: None)
     result = run(
         f"""
         stage = stage_task(files=FILES, run_id="r1", cleanup_policy="delete_on_success")
@@ -326,6 +330,149 @@ def test_default_args_for_the_stage_do_not_lead_the_cleanup_elsewhere(run: RunDa
     )
     assert result.xcoms["cleanup"]["deleted_objects"] == 3
     assert staged() == []
+
+
+BOTH_NAMES = "default_args={'base_uri': 's3://landing/orders', 'run_id': 'fixed', 'conn_id': 'emulator'}"
+
+
+def test_a_cleanup_that_is_told_the_run_as_well_still_deletes_by_what_the_stage_announced(
+    run: RunDag, staged: Staged, connect: Callable[[str, Any], None], tmp_path: Path
+) -> None:
+    class Elsewhere:
+        def airflow_connection(self) -> dict[str, Any]:
+            return {"conn_type": "dpone_local_object_storage", "extra": {"root_dir": str(tmp_path / "elsewhere")}}
+
+        def environment(self) -> dict[str, str]:
+            return {}
+
+    connect("aws_default", Elsewhere())  # where it would look without the stage's own connection
+    result = run(
+        """
+        class Dies(ObjectStorageStageOperator):
+            def _stage(self, context, plan):
+                super()._stage(context, plan)
+                raise RuntimeError("it dies after its upload")
+        stage = Dies(
+            task_id="stage", files=FILES, dataset="d", table="t", file_format="csv", cleanup_policy="delete_always",
+            conn_id="emulator",
+        )
+        cleanup = StagingCleanupOperator(task_id="cleanup", manifest=stage.output)
+        load(stage.output) >> cleanup
+        """,
+        dag_arguments="default_args={'base_uri': 's3://landing/orders', 'run_id': 'fixed'}",
+    )
+    assert result.tasks == {"stage": "failed", "load": "upstream_failed", "cleanup": "success"}
+    assert result.xcoms["cleanup"]["deleted_objects"] == 3
+    assert staged() == []
+
+
+def test_in_a_mapped_group_a_cleanup_that_is_told_the_run_as_well_takes_its_own_part(
+    run: RunDag, staged: Staged
+) -> None:
+    result = run(
+        """
+        @task_group
+        def one_file(name):
+            stage = ObjectStorageStageOperator(
+                task_id="stage", files=name, dataset="d", table="t", file_format="csv",
+                cleanup_policy="delete_on_success",
+            )
+
+            @task(task_id="load")
+            def load(manifest):
+                if manifest["objects"][0]["file_name"] == "b.csv":
+                    raise RuntimeError("the warehouse is down")
+            cleanup = StagingCleanupOperator(task_id="cleanup", manifest=stage.output)
+            load(stage.output) >> cleanup
+
+        one_file.expand(name=[FILES + "/a.csv", FILES + "/b.csv"])
+        """,
+        dag_arguments=BOTH_NAMES,
+    )
+    assert result.xcoms["one_file.cleanup[0]"]["prefix"] == f"{BASE}/fixed/map-00000/"
+    assert staged() == ["map-00001/b.csv"]
+
+
+@pytest.mark.parametrize("where", ["the DAG", "the task group"])
+def test_default_args_count_for_a_mapped_stage_too(run: RunDag, staged: Staged, where: str) -> None:
+    given = "{'base_uri': 's3://landing/orders', 'conn_id': 'emulator', 'cleanup_policy': 'delete_on_success'}"
+    group = f"TaskGroup('group', default_args={given if where == 'the task group' else {}})"
+    result = run(
+        f"""
+        with {group}:
+            stage = ObjectStorageStageOperator.partial(
+                task_id="stage", dataset="d", table="t", file_format="csv"
+            ).expand(files=[FILES + "/a.csv", FILES + "/b.csv"])
+        cleanup = StagingCleanupOperator(task_id="cleanup", manifest=stage.output)
+        """,
+        dag_arguments=f"default_args={given}" if where == "the DAG" else "",
+    )
+    assert result.xcoms["cleanup"]["cleanup_policy"] == "delete_on_success"
+    assert result.xcoms["cleanup"]["deleted_objects"] == 2
+    assert staged() == []
+
+
+def test_a_stage_that_is_expanded_over_tables_stages_each_and_is_cleaned_up_as_one(
+    run: RunDag, records: Callable[[], dict[str, Any]]
+) -> None:
+    result = run(
+        """
+        stage = ObjectStorageStageOperator.partial(
+            task_id="stage", base_uri="s3://landing/orders", dataset="d", file_format="csv",
+            conn_id="emulator", cleanup_policy="delete_on_success",
+        ).expand_kwargs([
+            {"table": "orders", "files": FILES + "/a.csv"}, {"table": "customers", "files": FILES + "/b.csv"}
+        ])
+
+        @task
+        def load_each(manifests):
+            return {manifest["table"]: manifest["object_count"] for manifest in manifests}
+        cleanup = StagingCleanupOperator(task_id="cleanup", manifest=stage.output)
+        load_each(stage.output) >> cleanup
+        """
+    )
+    assert result.xcoms["load_each"] == {"orders": 1, "customers": 1}
+    assert result.xcoms["cleanup"]["deleted_objects"] == 2
+    assert records()["map-00001.json"]["plan"]["table"] == "customers"
+
+
+def test_a_part_that_can_not_be_deleted_does_not_keep_the_others(
+    run: RunDag, staged: Staged, monkeypatch: pytest.MonkeyPatch, task_log: Callable[[], str]
+) -> None:
+    manifests = run(
+        """
+        stage = ObjectStorageStageOperator.partial(
+            task_id="stage", base_uri="s3://landing/orders", dataset="d", table="t", file_format="csv", run_id="run-1",
+            conn_id="emulator",
+        ).expand(files=[FILES + "/a.csv", FILES + "/b.csv", FILES + "/c.csv"])
+
+        @task
+        def collect(manifests):
+            return list(manifests)
+        collect(stage.output)
+        """
+    ).xcoms["collect"]
+    delete = LocalObjectStorageClient.delete_objects
+
+    def delete_all_but_one(client: LocalObjectStorageClient, uris: list[ObjectStorageUri]) -> None:
+        held = {str(uri): "a lease" for uri in uris if str(uri).endswith("map-00000/a.csv")}
+        delete(client, [uri for uri in uris if str(uri) not in held])
+        if held:
+            raise delete_incomplete(held)
+
+    monkeypatch.setattr(LocalObjectStorageClient, "delete_objects", delete_all_but_one)
+    result = run(
+        """
+        StagingCleanupOperator(
+            task_id="cleanup", manifest="{{ dag_run.conf['manifests'] }}", cleanup_policy="delete_always",
+            conn_id="emulator",
+        )
+        """,
+        conf={"manifests": manifests},
+    )
+    assert result.tasks["cleanup"] == "failed"
+    assert "1 objects could not be deleted: s3://landing/orders/run-1/map-00000/a.csv (a lease)" in task_log()
+    assert staged() == ["map-00000/a.csv"]
 
 
 def test_a_cleanup_that_retains_needs_no_store(run: RunDag, staged: Staged) -> None:

@@ -92,6 +92,29 @@ def test_refused_before_the_first_byte(
     assert staged() == []
 
 
+@pytest.mark.parametrize("names", [["a.csv"], ["a.csv", "b.csv"]])
+def test_a_cleanup_in_a_group_that_is_expanded_over_the_output_is_refused(
+    run: RunDag, staged: Callable[[], list[str]], task_log: Callable[[], str], names: list[str]
+) -> None:
+    result = run(
+        f"""
+        stage = ObjectStorageStageOperator.partial(
+            task_id="stage", base_uri="s3://landing/orders", dataset="d", table="t", file_format="csv",
+            conn_id="emulator", cleanup_policy="delete_on_success",
+        ).expand(files=[FILES + "/" + name for name in {names}])
+
+        @task_group
+        def load_one(manifest):
+            load(manifest) >> StagingCleanupOperator(task_id="cleanup", manifest=manifest)
+
+        load_one.expand(manifest=stage.output)
+        """
+    )
+    assert "Put the cleanup behind the task group, or the stage into it." in task_log()
+    assert result.tasks["stage[0]"] == "failed"
+    assert staged() == []
+
+
 def test_a_graph_that_was_changed_after_staging_is_refused_by_the_cleanup(
     run: RunDag, staged: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +149,17 @@ ALLOWED = {
     "two loaders, both before the cleanup": """
         load(stage.output) >> cleanup
         load.override(task_id="load_too")(stage.output) >> cleanup
+    """,
+    "a pull of another task's XCom with a key that is called as the stage is": """
+        class Tell(BaseOperator):
+            template_fields = ("text",)
+            def __init__(self, text, **kwargs):
+                super().__init__(**kwargs)
+                self.text = text
+            def execute(self, context):
+                pass
+        load(stage.output) >> cleanup
+        Tell(task_id="tell", text="{{ ti.xcom_pull(task_ids='other', key='stage') }}")
     """,
     "a loader in a task group": """
         with TaskGroup("warehouse"):

@@ -153,6 +153,28 @@ def test_what_a_failed_instance_has_left_behind_is_extra(
     assert staged() == []
 
 
+@pytest.mark.parametrize("names", [["a.csv"], ["a.csv", "b.csv"]])
+def test_a_verify_behind_a_mapped_group_is_of_the_whole_run_however_many_instances_there_are(
+    run: RunDag, records: Records, names: list[str]
+) -> None:
+    result = run(
+        f"""
+        @task_group
+        def one_file(name):
+            return stage_task(files=name).output
+
+        verify = StagingVerifyOperator(
+            task_id="verify", manifest=one_file.expand(name=[FILES + "/" + name for name in {names}])
+        )
+        load(verify.output)
+        """
+    )
+    assert result.tasks["verify"] == "success"
+    assert "part" not in result.xcoms["verify"]
+    assert result.xcoms["verify"]["object_count"] == len(names)
+    assert "_run/manifest.json" in records()
+
+
 @pytest.mark.parametrize("takes", ["stage.output", "verify.output"])
 def test_in_a_mapped_task_group_each_instance_verifies_and_cleans_its_own_part(
     run: RunDag, staged: Staged, records: Records, takes: str

@@ -28,6 +28,7 @@ LOADED_AT_PARSE = {
     "dpone_airflow.operators.graph",
     "dpone_airflow.operators.stage",
     "dpone_airflow.operators.sweep",
+    "dpone_airflow.operators.task_arguments",
     "dpone_airflow.operators.verify",
     "dpone_airflow.staging",
     "dpone_airflow.staging.choices",
