@@ -40,6 +40,9 @@ ODD_NAMES = (
     "[x]-^y|z.csv",
 )
 PATTERNS = ("a*b.csv", "{a}.csv")
+# Both engines would take `dt` from the folder, and ClickHouse needs a call of its own for the comma.
+IN_A_FOLDER = ("dt=2026-11-22/a", "dt=2026-11-22/b,c")
+OWN_DAY = "the file's own"
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,9 @@ def store(request: pytest.FixtureRequest, started: Callable[[str], Store]) -> St
 def stage(store: Store, tmp_path: Path) -> Callable[..., Staged]:
     """Stage a table of ids as some files, and put a stray beside them."""
 
-    def run(names: tuple[str, ...], file_format: str, compression: str = "none") -> Staged:
+    def run(
+        names: tuple[str, ...], file_format: str, compression: str = "none", *, run_id: str = "run-1.a-b_c"
+    ) -> Staged:
         names = tuple(store.name(name) for name in names)
         folder = tmp_path / "files"
         ids = range(len(names) * ROWS_EACH)
@@ -72,7 +77,7 @@ def stage(store: Store, tmp_path: Path) -> Callable[..., Staged]:
             path.write_bytes(content(ids[number * ROWS_EACH : (number + 1) * ROWS_EACH], file_format, compression))
         plan = ObjectStorageStagingPlan(
             base_uri=f"{store.root}/test-{uuid4().hex[:12]}",
-            run_id="run=1.a-b_c",
+            run_id=run_id,
             dataset="shop",
             table="orders",
             file_format=file_format,
@@ -89,8 +94,8 @@ def stage(store: Store, tmp_path: Path) -> Callable[..., Staged]:
 
 
 def content(ids: range, file_format: str, compression: str) -> bytes:
-    """Return a file of two columns, ``id`` and ``name``."""
-    rows = [{"id": number, "name": f"order {number}"} for number in ids]
+    """Return a file of three columns, ``id``, ``name`` and ``dt``."""
+    rows = [{"id": number, "name": f"order {number}", "dt": OWN_DAY} for number in ids]
     if file_format == "parquet":
         sink = io.BytesIO()
         pa.parquet.write_table(pa.Table.from_pylist(rows), sink)
@@ -100,7 +105,7 @@ def content(ids: range, file_format: str, compression: str) -> bytes:
         text.writelines(f"{json.dumps(row)}\n" for row in rows)
     else:
         writer = csv.DictWriter(
-            text, ("id", "name"), delimiter="\t" if file_format == "tsv" else ",", lineterminator="\n"
+            text, ("id", "name", "dt"), delimiter="\t" if file_format == "tsv" else ",", lineterminator="\n"
         )
         writer.writeheader()
         writer.writerows(rows)
@@ -152,6 +157,18 @@ def loaded_by_duckdb(staged: Staged, source: str) -> tuple[int, int]:
         return db.execute("SELECT count(*), sum(id)::BIGINT FROM orders").fetchone()  # type: ignore[return-value]
 
 
+IN_FOLDERS = pytest.mark.parametrize(
+    ("names", "file_format", "run_id"),
+    [
+        (IN_A_FOLDER, "csv", "run-1"),
+        (IN_A_FOLDER, "jsonl", "run-1"),
+        (IN_A_FOLDER, "parquet", "run-1"),
+        (("a", "b,c"), "csv", "dt=2026-11-22"),
+    ],
+    ids=["csv", "jsonl", "parquet", "run id"],
+)
+
+
 @EVERY_FORMAT
 def test_duckdb_loads_every_format(
     stage: Callable[..., Staged], file_format: str, compression: str, suffix: str
@@ -163,6 +180,21 @@ def test_duckdb_loads_every_format(
 def test_duckdb_loads_files_of_any_name(stage: Callable[..., Staged]) -> None:
     staged = stage((*ODD_NAMES, *PATTERNS), "csv")
     assert loaded_by_duckdb(staged, duckdb.source(staged.manifest, azure_host=None)) == (staged.rows, staged.total)
+
+
+def days_by_duckdb(staged: Staged, source: str) -> set[str]:
+    with duckdb_for(staged.store) as db:
+        return {day for (day,) in db.execute(f"SELECT dt::VARCHAR FROM {source}").fetchall()}
+
+
+@IN_FOLDERS
+def test_duckdb_keeps_a_files_own_column_though_a_folder_has_its_name(
+    stage: Callable[..., Staged], names: tuple[str, ...], file_format: str, run_id: str
+) -> None:
+    staged = stage(tuple(f"{name}.{file_format}" for name in names), file_format, run_id=run_id)
+    assert days_by_duckdb(staged, duckdb.source(staged.manifest, azure_host=None)) == {OWN_DAY}
+    told = duckdb.source(staged.manifest, azure_host=None, options={"hive_partitioning": True})
+    assert days_by_duckdb(staged, told) == {"2026-11-22"}
 
 
 def test_duckdb_fails_when_a_file_has_gone(stage: Callable[..., Staged]) -> None:
@@ -250,6 +282,58 @@ def test_clickhouse_loads_through_a_named_collection(stage: Callable[..., Staged
         finally:
             session.query("DROP NAMED COLLECTION landing")
     assert found == f"{staged.rows},{staged.total}"
+
+
+def days_by_clickhouse(staged: Staged, source: str) -> set[str]:
+    with clickhouse_session() as session:
+        found = session.query(
+            f"SELECT toString(dt) FROM {source}", "TabSeparatedRaw", params=clickhouse_parameters(staged.store)
+        )
+        return set(found.data().splitlines())
+
+
+@IN_FOLDERS
+def test_clickhouse_keeps_a_files_own_column_though_a_folder_has_its_name(
+    stage: Callable[..., Staged], names: tuple[str, ...], file_format: str, run_id: str
+) -> None:
+    staged = stage(tuple(f"{name}.{file_format}" for name in names), file_format, run_id=run_id)
+    arguments = clickhouse_arguments(staged.store)
+    assert days_by_clickhouse(staged, clickhouse.table(staged.manifest, **arguments)) == {OWN_DAY}
+    pieces = clickhouse.tables(staged.manifest, size=1, **arguments)
+    assert [days_by_clickhouse(staged, piece) for piece in pieces] == [{OWN_DAY}, {OWN_DAY}]
+    told = clickhouse.table(staged.manifest, hive_partitioning=True, **arguments)
+    assert days_by_clickhouse(staged, told) == {"2026-11-22"}
+
+
+@pytest.mark.parametrize(
+    ("run_id", "structure", "code"),
+    [
+        ("run-1", "auto", "007"),
+        ("run=1", "auto", "7"),
+        ("run=1", "id UInt64, code String", "007"),
+    ],
+    ids=["from the table", "from the file", "as it is said"],
+)
+def test_an_insert_takes_the_types_from_its_table_for_a_plain_call_only(
+    started: Callable[[str], Store], tmp_path: Path, run_id: str, structure: str, code: str
+) -> None:
+    store = started("seaweedfs")
+    plan = ObjectStorageStagingPlan(
+        base_uri=f"{store.root}/test-{uuid4().hex[:12]}",
+        run_id=run_id,
+        dataset="shop",
+        table="orders",
+        file_format="csv",
+    )
+    (tmp_path / "a.csv").write_text("id,code\n1,007\n")
+    manifest = ObjectStorageStagingService(client=store.client()).stage_files(plan, [tmp_path / "a.csv"])
+    source = clickhouse.table(manifest, structure=structure, **clickhouse_arguments(store))
+    with clickhouse_session() as session:
+        session.query("CREATE TABLE orders (id UInt64, code String) ENGINE = MergeTree ORDER BY id")
+        session.query(f"INSERT INTO orders SELECT * FROM {source}", params=clickhouse_parameters(store))
+        found = session.query("SELECT code FROM orders", "TabSeparatedRaw").data().strip()
+        session.query("DROP TABLE orders SYNC")
+    assert found == code
 
 
 def test_clickhouse_fails_when_a_file_has_gone(stage: Callable[..., Staged]) -> None:

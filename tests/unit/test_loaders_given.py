@@ -141,7 +141,7 @@ def test_an_authors_word_for_a_format_is_understood(word: str) -> None:
 
 @pytest.mark.parametrize("codec", ["snappy", "gzip", "none", "whatever"])
 def test_what_is_compressed_inside_is_not_compressed_outside(codec: str) -> None:
-    manifest = staged(file_format="parquet", compression=codec)
+    manifest = staged(names=["a.parquet"], file_format="parquet", compression=codec)
     assert redshift.copy_arguments(manifest)["copy_options"] == ["FORMAT AS PARQUET", "MANIFEST"]
     assert "compression" not in duckdb.source(manifest)
     assert clickhouse.table(manifest).endswith(", 'Parquet', 'auto', 'none')")

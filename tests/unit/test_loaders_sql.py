@@ -109,6 +109,40 @@ def test_a_name_with_a_comma_stands_alone() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("manifest", "path"),
+    [
+        (staged(names=["dt=2026-11-22/a.csv"]), "orders/run-1/dt=2026-11-22/a.csv"),
+        (staged(names=["a.csv", "dt=2026-11-22/b.csv"]), "orders/run-1/{a.csv,dt=2026-11-22/b.csv}"),
+        (staged(names=["a.csv"], run_id="run=1"), "orders/run=1/a.csv"),
+        (staged("s3://landing/by=day/orders", names=["a.csv"]), "by=day/orders/run-1/a.csv"),
+    ],
+    ids=["in a name", "in one of two names", "in the run id", "in the base_uri"],
+)
+def test_clickhouse_takes_no_column_from_a_folder_unless_it_is_told_to(manifest: Any, path: str) -> None:
+    call = f"s3('https://landing.s3.amazonaws.com/{path}', 'CSVWithNames', 'auto', 'none')"
+    text = f"(SELECT * FROM {call} SETTINGS use_hive_partitioning = 0)"
+    assert clickhouse.table(manifest) == text
+    assert clickhouse.tables(manifest) == [text]
+    assert clickhouse.table(manifest, hive_partitioning=True) == call
+    assert clickhouse.tables(manifest, hive_partitioning=True) == [call]
+
+
+def test_each_call_of_a_union_has_the_setting_in_a_query_of_its_own() -> None:
+    assert clickhouse.table(staged(names=["dt=1/a.csv", "dt=1/b,c.csv"])) == (
+        f"(SELECT * FROM (SELECT * FROM s3('{S3}/dt=1/a.csv', 'CSVWithNames', 'auto', 'none')"
+        " SETTINGS use_hive_partitioning = 0)"
+        f" UNION ALL SELECT * FROM (SELECT * FROM s3('{S3}/dt=1/b,c.csv', 'CSVWithNames', 'auto', 'none')"
+        " SETTINGS use_hive_partitioning = 0))"
+    )
+
+
+def test_an_equals_sign_in_a_files_own_name_is_no_folder() -> None:
+    manifest = staged(names=["dt=1.csv"])
+    assert clickhouse.table(manifest) == f"s3('{S3}/dt=1.csv', 'CSVWithNames', 'auto', 'none')"
+    assert "hive_partitioning" not in duckdb.source(manifest)
+
+
 def test_a_name_cannot_leave_its_quotes() -> None:
     name = "a') UNION ALL SELECT 1 --.csv"
     assert clickhouse.table(staged("azure://account/landing", [name])) == (
@@ -210,6 +244,20 @@ def test_azure_needs_an_account_and_has_no_anonymous_reader() -> None:
 )
 def test_the_reader_names_just_these_files(manifest: Any, arguments: dict[str, Any], text: str) -> None:
     assert duckdb.source(manifest, **arguments) == text
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        staged(names=["a.parquet", "dt=2026-11-22/b.parquet"], file_format="parquet"),
+        staged(names=["a.parquet"], run_id="run=1", file_format="parquet"),
+        staged("s3://landing/by=day/orders", names=["a.parquet"], file_format="parquet"),
+    ],
+    ids=["in a name", "in the run id", "in the base_uri"],
+)
+def test_duckdb_takes_no_column_from_a_folder_unless_it_is_told_to(manifest: Any) -> None:
+    assert duckdb.source(manifest).endswith("], hive_partitioning = false)")
+    assert duckdb.source(manifest, options={"hive_partitioning": True}).endswith("], hive_partitioning = true)")
 
 
 @given(ANY_NAMES)

@@ -5,6 +5,10 @@ https://clickhouse.com/docs/sql-reference/table-functions/s3
 https://clickhouse.com/docs/sql-reference/table-functions/gcs
 https://clickhouse.com/docs/sql-reference/table-functions/azureBlobStorage
 
+Of a file in a folder ``dt=2026-11-22/`` ClickHouse makes a column ``dt``, in place of the file's own. For such files
+each call stands in a query that has ``use_hive_partitioning = 0``: they are loaded as they are.
+https://clickhouse.com/docs/operations/settings/settings#use_hive_partitioning
+
 No secret is ever in the text. ``credentials`` says where the server has it from:
 
 - ``"server"``: from its own configuration or its machine's role; nothing is written.
@@ -23,7 +27,7 @@ from typing import Any, Literal, TypeAlias
 from urllib.parse import quote
 
 from dpone_airflow.staging.loaders.formats import compression_of, format_of
-from dpone_airflow.staging.loaders.given import chosen, in_batches, loadable, refuse_names_with
+from dpone_airflow.staging.loaders.given import chosen, has_hive_folders, in_batches, loadable, refuse_names_with
 from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
 from dpone_airflow.storage.errors import InvalidOptionError, NotLoadableError
 from dpone_airflow.storage.uri import ObjectStorageProvider
@@ -74,10 +78,15 @@ class _Source:
     endpoint: str | None
     credentials: Credentials
     named_collection: str | None
+    ignores_hive_folders: bool
 
     def call(self, names: list[str]) -> str:
         function = _FUNCTIONS[self.manifest.provider]
-        return f"{function}({', '.join(self._arguments(names))})"
+        call = f"{function}({', '.join(self._arguments(names))})"
+        if not self.ignores_hive_folders:
+            return call
+        # A query of its own for each call: on the branches of a UNION, ClickHouse doesn't take SETTINGS.
+        return f"(SELECT * FROM {call} SETTINGS use_hive_partitioning = 0)"  # noqa: S608 - the names are quoted
 
     def _arguments(self, names: list[str]) -> list[str]:
         prefix = self.manifest.prefix
@@ -111,6 +120,7 @@ def table(
     credentials: Credentials = "server",
     named_collection: str | None = None,
     structure: str = "auto",
+    hive_partitioning: bool = False,
 ) -> str:
     """Return what stands after FROM: ``INSERT INTO orders SELECT * FROM <this>``.
 
@@ -123,16 +133,22 @@ def table(
         in the text, see this module's beginning.
     :param named_collection: the name of one of the server's, which then has the credentials, and ``endpoint``,
         ``region`` and ``account`` too; else None.
-    :param structure: ``'id UInt64, name String'``; ``auto`` lets ClickHouse find it out.
-    :returns: one call of ``s3``, ``gcs`` or ``azureBlobStorage``; where the files take several, a query in brackets
-        that joins them by ``UNION ALL``.
+    :param structure: ``'id UInt64, name String'``; ``auto`` lets ClickHouse find it out: an INSERT takes it from its
+        table for one plain call, and from the files for a query in brackets, where ``007`` is a number.
+    :param hive_partitioning: True leaves folders like ``dt=2026-11-22/`` to the server, which from 25.1 on makes
+        columns of them by default; False loads the files as they are.
+    :returns: one call of ``s3``, ``gcs`` or ``azureBlobStorage``. Where the files take several calls, a query in
+        brackets that joins them by ``UNION ALL``. Where a folder has a ``=``, each call is a query in brackets, with a
+        setting that servers from 24.8 on know.
     :raises InvalidOptionError: for an unknown word in ``credentials``, ``anonymous`` for files in Azure, or a
         ``named_collection`` that is no name.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
     :raises NotLoadableError: if it has no objects, a format or compression that ClickHouse doesn't read, a
         name that is a pattern, or no account that is known.
     """
-    source = _source(manifest, header, endpoint, region, account, credentials, named_collection, structure)
+    source = _source(
+        manifest, header, endpoint, region, account, credentials, named_collection, structure, hive_partitioning
+    )
     return _joined(source, _names(source.manifest))
 
 
@@ -147,6 +163,7 @@ def tables(
     credentials: Credentials = "server",
     named_collection: str | None = None,
     structure: str = "auto",
+    hive_partitioning: bool = False,
 ) -> list[str]:
     """Return the same in several pieces of ``size`` files, each for an INSERT of its own.
 
@@ -162,11 +179,14 @@ def tables(
     :param credentials: as for ``table``.
     :param named_collection: as for ``table``.
     :param structure: as for ``table``.
+    :param hive_partitioning: as for ``table``.
     :raises InvalidOptionError: for a ``size`` below 1 or above 1,000. Else as ``table`` does.
     :raises InvalidManifestError: as ``table`` does.
     :raises NotLoadableError: as ``table`` does.
     """
-    source = _source(manifest, header, endpoint, region, account, credentials, named_collection, structure)
+    source = _source(
+        manifest, header, endpoint, region, account, credentials, named_collection, structure, hive_partitioning
+    )
     return [_joined(source, names) for names in in_batches(_names(source.manifest), size, MAX_NAMES, _TARGET)]
 
 
@@ -179,6 +199,7 @@ def _source(
     credentials: Credentials,
     named_collection: str | None,
     structure: str,
+    hive_partitioning: bool,
 ) -> _Source:
     found = loadable(manifest, _TARGET)
     refuse_names_with("*?{}", found, _TARGET, because="it reads as a pattern the")
@@ -197,6 +218,7 @@ def _source(
         endpoint=endpoint,
         credentials=credentials,
         named_collection=named_collection,
+        ignores_hive_folders=not hive_partitioning and has_hive_folders(found),
     )
 
 

@@ -4,6 +4,10 @@ Needs DuckDB's ``httpfs`` extension for ``s3://`` and ``gs://``, ``azure`` for `
 connection (``CREATE SECRET``): none is in the text.
 https://duckdb.org/docs/stable/core_extensions/httpfs/s3api
 https://duckdb.org/docs/stable/core_extensions/azure
+
+Of a file in a folder ``dt=2026-11-22/`` DuckDB makes a column ``dt``, in place of the file's own. ``source`` says
+``hive_partitioning = false`` for such files: they are loaded as they are.
+https://duckdb.org/docs/stable/data/partitioning/hive_partitioning
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dpone_airflow.staging.loaders.formats import COMPRESSED_INSIDE, WITH_HEADER, compression_of, format_of
-from dpone_airflow.staging.loaders.given import chosen, loadable
+from dpone_airflow.staging.loaders.given import chosen, has_hive_folders, loadable
 from dpone_airflow.staging.loaders.sql_text import quoted
 from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
 from dpone_airflow.storage.errors import InvalidOptionError
@@ -44,7 +48,8 @@ def source(
     :param azure_host: what follows the account in ``azure://account.<this>/container/...``; None writes
         ``az://container/...`` and leaves the account to the secret, as an emulator needs it.
     :param options: options of the reader of your own, by name, e.g. ``{"union_by_name": True}``; they win over ours.
-        None for none.
+        None for none. ``{"hive_partitioning": True}`` takes columns from folders like ``dt=2026-11-22/``; DuckDB wants
+        it beside ``hive_types`` too.
     :raises InvalidOptionError: for an option whose name is none, or whose value isn't text, a number, a
         boolean, None, or a list or mapping of them.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
@@ -60,6 +65,8 @@ def source(
         settings |= {"header": header, "delim": "\t" if file_format == "tsv" else ","}
     if file_format == "jsonl":
         settings["format"] = "newline_delimited"
+    if has_hive_folders(found):
+        settings["hive_partitioning"] = False
     settings |= options or {}
     for name in settings:
         if not isinstance(name, str) or not _NAME.fullmatch(name):

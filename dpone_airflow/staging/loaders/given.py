@@ -55,6 +55,12 @@ def refuse_names_with(characters: str, manifest: ObjectStorageStagingManifest, t
             )
 
 
+def has_hive_folders(manifest: ObjectStorageStagingManifest) -> bool:
+    """Return whether a folder of any object's key has a ``=``: engines read ``dt=2026-11-22/`` as a column ``dt``."""
+    # The scheme and the bucket have none.
+    return any("=" in item.uri.rpartition("/")[0] for item in manifest.objects)
+
+
 def in_batches(names: list[T], size: int, most: int, target: str) -> list[list[T]]:
     """Return ``names`` in lists of ``size``.
 
