@@ -151,15 +151,32 @@ def test_a_load_jobs_format(file_format: str, header: bool, said: dict[str, obje
     } == said
 
 
-@pytest.mark.parametrize("table", ["example.com:p.d.t", "example.com.p.d.t"])
-def test_a_project_may_have_a_domain(table: str) -> None:
+@pytest.mark.parametrize(
+    ("table", "project"),
+    [
+        ("p-1.d.t", "p-1"),
+        ("p-1:d.t", "p-1"),
+        ("example.com:p-1.d.t", "example.com:p-1"),
+        ("example.com:p-1:d.t", "example.com:p-1"),
+        ("eu.example.co.uk:p-1.d.t", "eu.example.co.uk:p-1"),
+    ],
+)
+def test_a_project_may_have_a_domain(table: str, project: str) -> None:
     job = bigquery.load_job(staged("gs://landing"), table)
-    assert job["load"]["destinationTable"] == {"projectId": "example.com.p", "datasetId": "d", "tableId": "t"}
+    assert job["load"]["destinationTable"] == {"projectId": project, "datasetId": "d", "tableId": "t"}
 
 
-@pytest.mark.parametrize("table", ["d.t", "t", "", "p..t", None])
-def test_a_table_needs_all_three_names(table: str) -> None:
-    with pytest.raises(InvalidOptionError, match=r"write 'project\.dataset\.table'"):
+def test_a_tables_own_name_may_have_blanks_hyphens_and_a_partition() -> None:
+    job = bigquery.load_job(staged("gs://landing"), "p.d.the orders-ü$20261122")
+    assert job["load"]["destinationTable"]["tableId"] == "the orders-ü$20261122"
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["d.t", "t", "", "p..t", None, "example.com:d.t", "example.com.p.d.t", "p:d:t", "a:b:c:d.t", "p.d.t.x", "p.d.t:x"],
+)
+def test_a_table_that_is_no_such_name_is_refused(table: str) -> None:
+    with pytest.raises(InvalidOptionError, match=r"write 'project\.dataset\.table', or 'example\.com:project\."):
         bigquery.load_job(staged("gs://landing"), table)
 
 

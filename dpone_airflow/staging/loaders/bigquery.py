@@ -7,6 +7,7 @@ https://cloud.google.com/bigquery/docs/reference/rest/v2/Job#JobConfigurationLoa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,10 @@ _FORMATS: dict[str, dict[str, Any]] = {
 }
 # A load job finds gzip out by itself, and its configuration has no word for it.
 _COMPRESSIONS: dict[str, None] = {"none": None, "gzip": None}
+# A project that belongs to a domain has it in its id, before a colon: example.com:project.
+_TABLE = re.compile(
+    r"(?P<projectId>(?:[^.:]+(?:\.[^.:]+)+:)?[^.:]+)[.:](?P<datasetId>[^.:]+)\.(?P<tableId>[^.:]+)",
+)
 
 
 def source_uris(manifest: Any) -> list[str]:
@@ -81,13 +86,14 @@ def load_job(
     """Return the ``configuration`` of one load job for ``BigQueryInsertJobOperator``.
 
     :param manifest: a manifest, its dict, or a list of those of a run's parts.
-    :param table: ``project.dataset.table``, or ``project:dataset.table``.
+    :param table: ``project.dataset.table``, or ``project:dataset.table``; a project may have a domain, as in
+        ``example.com:project.dataset.table``.
     :param header: whether the first line of each CSV or TSV file is a header.
     :param write_disposition: ``WRITE_APPEND``, ``WRITE_TRUNCATE`` or ``WRITE_EMPTY``.
     :param options: keys of ``JobConfigurationLoad`` of your own, e.g. ``schema`` or ``autodetect``; they win over
         ours. None for none.
     :returns: ``{"load": {...}}``, a ``JobConfigurationLoad`` as BigQuery's REST API has it.
-    :raises InvalidOptionError: for a ``table`` without its project, or options that would change the source.
+    :raises InvalidOptionError: for a ``table`` that is no such name, or options that would change the source.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
     :raises NotLoadableError: as ``source_uris`` does, or for a format or compression that a load job doesn't take.
     """
@@ -136,14 +142,16 @@ def _configuration(
     write_disposition: str,
     options: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    names = table.replace(":", ".").rsplit(".", 2) if isinstance(table, str) else []
-    if len(names) != 3 or not all(names):
-        raise InvalidOptionError(f"table is {table!r}: write 'project.dataset.table'.")
+    names = _TABLE.fullmatch(table) if isinstance(table, str) else None
+    if names is None:
+        raise InvalidOptionError(
+            f"table is {table!r}: write 'project.dataset.table', or 'example.com:project.dataset.table'."
+        )
     file_format = format_of(manifest)
     chosen(_COMPRESSIONS, compression_of(manifest), what="compression", target=_TARGET)
     load: dict[str, Any] = {
         "sourceUris": uris,
-        "destinationTable": dict(zip(("projectId", "datasetId", "tableId"), names, strict=True)),
+        "destinationTable": names.groupdict(),
         "writeDisposition": write_disposition,
     }
     load |= chosen(_FORMATS, file_format, what="file_format", target=_TARGET)
