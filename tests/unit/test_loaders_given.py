@@ -120,7 +120,10 @@ def test_a_store_that_the_warehouse_does_not_read_is_refused(helper: Helper, bas
         helper(staged(base_uri))
 
 
-@pytest.mark.parametrize("name", ["redshift.copy_arguments", "bigquery.load_job", "clickhouse.table", "duckdb.source"])
+@pytest.mark.parametrize(
+    "name",
+    ["redshift.copy_arguments", "bigquery.load_job", "databricks.copy_statements", "clickhouse.table", "duckdb.source"],
+)
 def test_an_unknown_format_or_compression_is_named_with_those_that_are_known(name: str) -> None:
     helper, base_uri = HELPERS[name]
     with pytest.raises(NotLoadableError, match=r"file_format is 'xlsx': .* knows 'csv', .* and '\w+'\."):

@@ -316,3 +316,73 @@ def test_an_azure_account_that_nobody_says_is_asked_for() -> None:
 def test_a_name_that_may_be_a_pattern_is_refused(name: str) -> None:
     with pytest.raises(NotLoadableError, match="Databricks can't load exactly"):
         databricks.files(staged(names=[name]))
+
+
+@pytest.mark.parametrize(
+    ("compression", "name"),
+    [
+        ("none", "a.csv"),
+        ("none", "a"),
+        ("none", "a.gz.csv"),
+        ("none", "b.gz/a.csv"),
+        ("gzip", "a.csv.gz"),
+        ("GZ", "b/a.gz"),
+        ("bz2", "a.csv.bz2"),
+        ("zstandard", "a.csv.zst"),
+    ],
+)
+@pytest.mark.parametrize("file_format", ["csv", "tsv", "jsonl"])
+def test_databricks_takes_text_whose_name_ends_as_its_compression_asks(
+    file_format: str, compression: str, name: str
+) -> None:
+    manifest = staged(names=[name], file_format=file_format, compression=compression)
+    (sql,) = databricks.copy_statements(manifest, "orders")
+    assert f"FILES = ('{name}')" in sql
+
+
+@pytest.mark.parametrize(
+    ("compression", "name", "message"),
+    [
+        ("gzip", "a.csv", "compression is 'gzip', and this name doesn't end with '.gz'. Rename the file, and"),
+        ("gzip", "a.csv.gzip", "this name doesn't end with '.gz'"),
+        ("gzip", "a.csv.GZ", "this name doesn't end with '.gz'"),
+        ("gzip", "a.csv.bz2", "this name doesn't end with '.gz'"),
+        ("bzip2", "a.csv", "this name doesn't end with '.bz2'"),
+        ("zstd", "a.csv.zstd", "this name doesn't end with '.zst'"),
+        ("none", "a.csv.gz", "compression is 'none', and this name ends like that of a compressed file"),
+        *(
+            ("none", f"a.csv{ending}", "Rename the file, or say its compression, and stage it anew.")
+            for ending in (".GZ", ".gzip", ".bz2", ".zst", ".zstd", ".snappy", ".lz4", ".deflate")
+        ),
+    ],
+)
+@pytest.mark.parametrize("file_format", ["csv", "tsv", "jsonl"])
+def test_databricks_would_read_a_name_with_another_ending_as_other_bytes(
+    file_format: str, compression: str, name: str, message: str
+) -> None:
+    fits = {"none": "fits", "gzip": "fits.gz", "bzip2": "fits.bz2", "zstd": "fits.zst"}[compression]
+    manifest = staged(names=[fits, name], file_format=file_format, compression=compression)
+    with pytest.raises(NotLoadableError, match=re.escape(message)) as refused:
+        databricks.copy_statements(manifest, "orders")
+    assert f"can't load exactly s3://landing/orders/run-1/{name}: it decompresses by the ending" in str(refused.value)
+
+
+@pytest.mark.parametrize("compression", ["zip", "xz", "brotli", "snappy", "lz4", "deflate"])
+def test_databricks_takes_no_compression_that_its_files_may_not_be_read_by(compression: str) -> None:
+    manifest = staged(names=[f"a.csv.{compression}"], compression=compression)
+    with pytest.raises(NotLoadableError, match="for Databricks this package knows 'none', 'gzip', 'bzip2' and 'zstd'"):
+        databricks.copy_statements(manifest, "orders")
+
+
+@pytest.mark.parametrize("file_format", ["parquet", "orc", "avro"])
+@pytest.mark.parametrize(
+    ("compression", "name"), [("snappy", "a.snappy"), ("gzip", "a"), ("zip", "a"), ("none", "a.gz")]
+)
+def test_databricks_takes_what_is_compressed_inside_by_any_name(file_format: str, compression: str, name: str) -> None:
+    manifest = staged(names=[name], file_format=file_format, compression=compression)
+    (sql,) = databricks.copy_statements(manifest, "orders")
+    assert f"FILES = ('{name}')" in sql
+
+
+def test_copy_arguments_for_the_operator_look_at_no_compression() -> None:
+    assert databricks.copy_arguments(staged(names=["a.csv"], compression="gzip"))["files"] == ["a.csv"]

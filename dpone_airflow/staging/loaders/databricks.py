@@ -6,6 +6,11 @@ https://docs.databricks.com/sql/language-manual/delta-copy-into.html
 With databricks-sql-connector from 4.0.4 on, ``DatabricksCopyIntoOperator`` writes ``FILES = ARRAY(...)``, which
 isn't the syntax of COPY INTO; ``copy_statements`` writes ``FILES = (...)``.
 https://github.com/databricks/databricks-sql-python/issues/629
+
+Spark decompresses CSV and JSON by the ending of a file's name and by nothing else: gzip in an ``a.csv`` would be
+read as text.
+https://docs.databricks.com/aws/en/query/formats/
+https://hadoop.apache.org/docs/current/api/org/apache/hadoop/io/compress/CompressionCodecFactory.html
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from dpone_airflow.staging.loaders.formats import WITH_HEADER, format_of
+from dpone_airflow.staging.loaders.formats import COMPRESSED_INSIDE, WITH_HEADER, compression_of, format_of
 from dpone_airflow.staging.loaders.given import at_once, chosen, in_batches, loadable, refuse_names_with
 from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
 from dpone_airflow.storage.errors import InvalidOptionError, NotLoadableError
@@ -34,6 +39,10 @@ _FORMATS = {
     "orc": "ORC",
     "avro": "AVRO",
 }
+_ENDINGS = {"none": "", "gzip": ".gz", "bzip2": ".bz2", "zstd": ".zst"}
+# Not above: Snappy and LZ4, which Hadoop frames in its own way, and Deflate, which may be zlib or raw.
+# Only newer versions of Spark know .gzip and .zstd.
+_ENDINGS_OF_CODECS = (".gz", ".gzip", ".bz2", ".zst", ".zstd", ".snappy", ".lz4", ".deflate")
 _TABLE = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]*\.){0,2}[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
@@ -76,6 +85,9 @@ def file_batches(manifest: Any, *, size: int = MAX_FILES) -> list[list[str]]:
 def copy_arguments(manifest: Any, *, account: str | None = None) -> dict[str, Any]:
     """Return ``file_location`` (text) and ``files`` (a list of texts) for ``DatabricksCopyIntoOperator``.
 
+    The operator has the format as an argument of its own. So nothing here checks that Databricks reads the format, nor
+    that the names end as the compression asks, which ``copy_statements`` does.
+
     :param manifest: as for ``file_location``.
     :param account: as for ``file_location``.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
@@ -107,13 +119,17 @@ def copy_statements(
     :param size: how many files a statement has at most, from 1 to 1,000.
     :raises InvalidOptionError: for a ``size`` below 1 or above 1,000, or a ``table`` that is no name.
     :raises InvalidManifestError: if ``manifest`` is none, or parts don't belong together.
-    :raises NotLoadableError: as ``file_location`` does, or for a format that COPY INTO doesn't take.
+    :raises NotLoadableError: as ``file_location`` does, for a format or compression that COPY INTO doesn't take, or
+        for a CSV, TSV or JSON file whose name doesn't end as its compression asks: with ``.gz``, ``.bz2`` or ``.zst``,
+        and without any such ending where the compression is ``none``.
     """
     found = _loadable(manifest)
     if not isinstance(table, str) or not _TABLE.fullmatch(table):
         raise InvalidOptionError(f"table is {table!r}: write 'table', 'schema.table' or 'catalog.schema.table'.")
     file_format = format_of(found)
     name = chosen(_FORMATS, file_format, what="file_format", target=_TARGET)
+    if file_format not in COMPRESSED_INSIDE:
+        _refuse_endings_of_another_compression(found)
     reading = {"header": str(header).lower()} if file_format in WITH_HEADER else {}
     if file_format == "tsv":
         reading["sep"] = "\t"
@@ -147,6 +163,22 @@ def _location(manifest: ObjectStorageStagingManifest, account: str | None) -> st
             f"{_TARGET} needs the storage account of {prefix}/: give account=..., or stage to azure://account/container/..."
         )
     return f"abfss://{prefix.bucket}@{owner}.dfs.core.windows.net/{prefix.prefix}"
+
+
+def _refuse_endings_of_another_compression(manifest: ObjectStorageStagingManifest) -> None:
+    compression = compression_of(manifest)
+    ending = chosen(_ENDINGS, compression, what="compression", target=_TARGET)
+    for item in manifest.objects:
+        if ending and not item.file_name.endswith(ending):
+            problem, instead = f"doesn't end with {ending!r}", "Rename the file"
+        elif not ending and item.file_name.lower().endswith(_ENDINGS_OF_CODECS):
+            problem, instead = "ends like that of a compressed file", "Rename the file, or say its compression"
+        else:
+            continue
+        raise NotLoadableError(
+            f"{_TARGET} can't load exactly {item.uri}: it decompresses by the ending of a name, compression is "
+            f"{compression!r}, and this name {problem}. {instead}, and stage it anew."
+        )
 
 
 def _names(manifest: ObjectStorageStagingManifest) -> list[str]:
