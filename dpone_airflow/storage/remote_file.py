@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO
@@ -80,7 +81,7 @@ class RemoteReader:
                 self._on_read(len(data))
             if wanted < 0 or len(data) < wanted:
                 self.size = self._position
-        elif len(data) < wanted or (self._position == self.size and wanted and self._take(1)):
+        elif len(data) < wanted or (self._position == self.size and self._take(1)):
             raise SourceFileChangedError(
                 f"{self.path} isn't of the {self.size} bytes that it was listed with: stage it when its writer has "
                 "finished."
@@ -138,7 +139,12 @@ class RemoteReader:
             raise _unreadable(self.path, error) from printable_cause(error)
         self._unread = b""
         if self.size is None and self._ahead:
-            self._unread = self._take(self._ahead)
+            try:
+                self._unread = self._take(self._ahead)
+            except BaseException:
+                with suppress(OSError):  # what the reading failed with is what is told
+                    self.close()
+                raise
             if len(self._unread) < self._ahead:
                 self.size = len(self._unread)
 
@@ -146,9 +152,9 @@ class RemoteReader:
         """Return the next ``size`` bytes of the stream, fewer only at its end."""
         if size < 0:
             size = 1 << 62
-        pieces = [self._unread[:size]]
+        pieces = [self._unread[:size]] if self._unread else []
         self._unread = self._unread[size:]
-        missing = size - len(pieces[0])
+        missing = size - sum(map(len, pieces))
         try:
             while missing > 0 and (piece := self._stream.read(min(missing, 1 << 30))):
                 pieces.append(piece)

@@ -79,11 +79,53 @@ def test_any_other_place_can_not_be_sought(offset: int, whence: int) -> None:
             reader.seek(offset, whence)
 
 
-@pytest.mark.parametrize("size", [4, 6])
+@pytest.mark.parametrize("size", [0, 4, 6])
 def test_what_is_of_another_length_than_it_was_listed_with_is_refused(size: int) -> None:
     file = RemoteFile("a.csv", size, lambda: io.BytesIO(b"12345"), shown="sftp://host/a.csv")
     with pytest.raises(SourceFileChangedError, match=f"sftp://host/a.csv isn't of the {size} bytes"):
         sha256_of(file)
+
+
+def test_one_that_was_listed_as_empty_and_is_not_is_refused_before_it_is_staged(
+    service: ObjectStorageStagingService, tmp_path: Path
+) -> None:
+    file = RemoteFile("a.csv", 0, lambda: io.BytesIO(b"id\n1\n"), shown="sftp://host/a.csv")
+    with pytest.raises(SourceFileChangedError, match=r"a\.csv isn't of the 0 bytes"):
+        service.stage_files(PLAN, [file])
+    assert not list((tmp_path / "store").rglob("a.csv"))
+
+
+def test_what_is_read_at_once_is_not_copied() -> None:
+    content = os.urandom(1000)
+
+    class Whole(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            return content
+
+    with RemoteReader(RemoteFile("a.csv", None, Whole)) as reader:  # type: ignore[arg-type]
+        assert reader.read(1000) is content
+
+
+@pytest.mark.parametrize("closing_fails", [False, True])
+def test_a_stream_that_can_not_be_read_ahead_is_closed(closing_fails: bool) -> None:
+    opened: list[Breaks] = []
+
+    class Breaks(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise OSError(5, "Input/output error")
+
+        def close(self) -> None:
+            super().close()
+            if closing_fails:
+                raise OSError(32, "Broken pipe")
+
+    def open_it() -> BinaryIO:
+        opened.append(Breaks())
+        return opened[0]
+
+    with pytest.raises(SourceFileError, match="can't be read: Input/output error"):
+        RemoteReader(RemoteFile("a.csv", None, open_it), ahead=10)
+    assert opened[0].closed
 
 
 def test_a_hash_before_the_end_is_an_error() -> None:
