@@ -119,12 +119,12 @@ class StageFilesDecoratedOperator(DecoratedOperator, ObjectStorageStageOperator)
         found = self.python_callable(*self.op_args, **determine_kwargs(self.python_callable, self.op_args, given))
         if isinstance(found, Iterator):
             return self._as_they_come(found)
-        return self._with_remote_ones(found)
+        return self._all_of(found)
 
     def _as_they_come(self, files: Iterator[Any]) -> Iterator[Any]:
         try:
             for item in files:
-                yield self._with_remote_ones(item)
+                yield self._with_remote_ones(self._entries_of(item))
         finally:
             if isinstance(files, Generator):
                 files.close()

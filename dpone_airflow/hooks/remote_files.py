@@ -14,7 +14,6 @@ from typing import Any, BinaryIO, cast
 
 from dpone_airflow.storage.errors import (
     InvalidInputError,
-    NoFilesMatchedError,
     SourceFileError,
     printable_cause,
     redact,
@@ -35,11 +34,12 @@ def is_remote(item: Any) -> bool:
 def remote_files(item: Any, source_conn_id: str | None) -> Iterator[RemoteFile]:
     """Yield the files that a URI or an ``ObjectStoragePath`` stands for: one, those of a directory, or of a glob.
 
-    Names are made as those of local files: a file keeps its base name, a directory its tree.
+    Names are made as those of local files: a file keeps its base name, a directory its tree. An empty directory and
+    a glob without a match have none: only who knows all entries knows whether there is nothing to stage.
 
     :param source_conn_id: the connection of a URI; an ``ObjectStoragePath`` has its own.
     :raises InvalidInputError: if Airflow has no filesystem for the URI, or its connection doesn't fit.
-    :raises SourceFileError: if there is nothing, or it can't be listed.
+    :raises SourceFileError: if what is no glob isn't there, or it can't be listed.
     """
     shown = redact(str(item))
     if shown != str(item):
@@ -50,8 +50,6 @@ def remote_files(item: Any, source_conn_id: str | None) -> Iterator[RemoteFile]:
         found = sorted(_found(filesystem, path), key=lambda pair: pair[0])
     except OSError as error:
         raise SourceFileError(f"{shown} can't be listed: {_reason(error)}.") from printable_cause(error)
-    if not found:
-        raise NoFilesMatchedError(f"No file to stage: {shown} has none.")
     for name, info in found:
         yield RemoteFile(
             file_name=name,

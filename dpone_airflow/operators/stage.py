@@ -259,17 +259,32 @@ class ObjectStorageStageOperator(BaseOperator):
         }
 
     def _files_to_stage(self, context: Context) -> Files:
-        return self._with_remote_ones(self.files)
+        return self._all_of(self.files)
 
-    def _with_remote_ones(self, files: Any) -> list[File]:
-        """Return paths as they are, and what lies elsewhere as what opens it there."""
-        from dpone_airflow.hooks.remote_files import is_remote, remote_files
+    def _all_of(self, files: Any) -> list[File]:
+        """Return the files of entries that are all known: remote ones without a file are named as they were given."""
+        from dpone_airflow.staging.sources import shown_files
+
+        entries = self._entries_of(files)
+        found = self._with_remote_ones(entries)
+        if entries and not found:
+            raise NoFilesMatchedError(f"No file to stage: {shown_files(entries)} matched none where they lie.")
+        return found
+
+    @staticmethod
+    def _entries_of(files: Any) -> list[Any]:
         from dpone_airflow.operators.rendered import rendered_files
 
-        found: list[File] = []
         # The template of a task without a result renders to this text.
-        for item in rendered_files(None if files == "None" else files):
-            found.extend(remote_files(item, self.source_conn_id) if is_remote(item) else [item])
+        return list(rendered_files(None if files == "None" else files))
+
+    def _with_remote_ones(self, entries: list[Any]) -> list[File]:
+        """Return paths as they are, and what lies elsewhere as what opens it there."""
+        from dpone_airflow.hooks.remote_files import is_remote, remote_files
+
+        found: list[File] = []
+        for entry in entries:
+            found.extend(remote_files(entry, self.source_conn_id) if is_remote(entry) else [entry])
         return found
 
     def on_kill(self) -> None:

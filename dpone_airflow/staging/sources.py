@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -74,7 +74,7 @@ def find_sources(files: Files) -> list[SourceFile]:
     names = _Names()
     found = [names.checked(source) for item in items for source in _sources_of(item)]
     if not found:
-        raise NoFilesMatchedError(f"No file to stage: {_shown(items)} matched none on this host.")
+        raise NoFilesMatchedError(f"No file to stage: {shown_files(items)} matched none on this host.")
     return found
 
 
@@ -190,6 +190,7 @@ class _Names(dict[str, str]):
         return source
 
 
-def _shown(items: list[File]) -> str:
+def shown_files(items: Sequence[Any]) -> str:
+    """Return the first entries of ``files``, for a message."""
     shown = ", ".join(repr(redact(str(item))) for item in items[:3])
     return f"files=[{shown}{', …' if len(items) > 3 else ''}]"

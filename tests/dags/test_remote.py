@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dpone_airflow.hooks.remote_files import remote_files
+from dpone_airflow.operators import ObjectStorageStageOperator
 from dpone_airflow.staging import ObjectStorageStagingManifest
 from dpone_airflow.storage.errors import InvalidInputError, NoFilesMatchedError, SourceFileError
 from local_servers import Azurite, FakeGcsServer
@@ -85,13 +86,85 @@ def test_names_are_those_that_local_files_would_have(sftp: SftpServer, files: st
     ("files", "error", "message"),
     [
         ("sftp:///exports/orders/none.csv", SourceFileError, "none.csv can't be listed: it isn't there"),
-        ("sftp:///exports/orders/*.json", NoFilesMatchedError, r"\*.json has none"),
         ("smoke://host/file", InvalidInputError, "smoke://host/file can't be read.*source_conn_id"),
     ],
 )
 def test_what_can_not_be_found_is_named(sftp: SftpServer, files: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         list(remote_files(files, "partner_sftp"))
+
+
+@pytest.mark.parametrize("files", ["sftp:///exports/orders/*.json", "sftp:///exports/*/none/*.csv", "sftp:///empty"])
+def test_a_glob_without_a_match_and_an_empty_directory_have_no_files(sftp: SftpServer, files: str) -> None:
+    (sftp.root / "empty").mkdir(exist_ok=True)
+    assert list(remote_files(files, "partner_sftp")) == []
+
+
+@pytest.fixture
+def two_folders(tmp_path: Path) -> tuple[str, str]:
+    """The URIs of a folder with a file and of one with none."""
+    full, empty = tmp_path / "full", tmp_path / "empty"
+    full.mkdir()
+    empty.mkdir()
+    (full / "a.csv").write_text("a")
+    return f"file://{full}", f"file://{empty}"
+
+
+def test_an_entry_without_files_is_no_reason_to_skip_the_others(run: RunDag, two_folders: tuple[str, str]) -> None:
+    full, empty = two_folders
+    entries = [f"{empty}/*.csv", f"{full}/*.csv", empty]
+    result = run(
+        f"""
+        place = dict(base_uri="s3://landing/orders", dataset="shop", table="orders", file_format="csv",
+                     conn_id="emulator", on_empty="skip")
+        @task.stage_files(**place)
+        def listed(): return {entries!r}
+        @task.stage_files(**place)
+        def one_by_one(): yield from {entries!r}
+        listed()
+        one_by_one()
+        stage_task(files={entries!r}, on_empty="skip")
+        """
+    )
+    assert result.state == "success"
+    for name in ("stage", "listed", "one_by_one"):
+        assert list(staged(result.xcoms[name])) == ["a.csv"]
+
+
+@pytest.mark.parametrize(("on_empty", "state"), [("skip", "skipped"), ("fail", "failed")])
+def test_entries_that_have_no_files_at_all_skip_or_fail(
+    run: RunDag, two_folders: tuple[str, str], on_empty: str, state: str
+) -> None:
+    entries = [f"{two_folders[1]}/*.csv", two_folders[1]]
+    result = run(
+        f"""
+        place = dict(base_uri="s3://landing/orders", dataset="shop", table="orders", file_format="csv",
+                     conn_id="emulator", on_empty={on_empty!r})
+        @task.stage_files(**place)
+        def listed(): return {entries!r}
+        @task.stage_files(**place)
+        def one_by_one(): yield from {entries!r}
+        listed()
+        one_by_one()
+        stage_task(files={entries!r}, on_empty={on_empty!r})
+        """
+    )
+    assert result.tasks == dict.fromkeys(("stage", "listed", "one_by_one"), state)
+
+
+def test_what_was_asked_for_is_named_when_it_has_no_files(two_folders: tuple[str, str]) -> None:
+    operator = ObjectStorageStageOperator(
+        task_id="stage",
+        files=[f"{two_folders[1]}/*.csv", two_folders[1]],
+        base_uri="s3://landing/orders",
+        dataset="shop",
+        table="orders",
+        file_format="csv",
+    )
+    with pytest.raises(
+        NoFilesMatchedError, match=r"files=\['file://.*/empty/\*\.csv', 'file://.*/empty'\] matched none"
+    ):
+        operator._files_to_stage({})
 
 
 def test_a_path_and_a_local_file_go_together(run: RunDag, sftp: SftpServer) -> None:
