@@ -74,19 +74,29 @@ def _filesystem(item: Any, source_conn_id: str | None) -> tuple[Any, str]:
 
 def _found(filesystem: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each file with its name below ``path``."""
-    if _MAGIC & set(path):
+    here = _here(filesystem, path)
+    if here is None:
         root = posixpath.dirname(path[: min(path.find(sign) for sign in _MAGIC if sign in path)])
         matches = filesystem.glob(path, detail=True).values()
+    elif here["type"] == "file":
+        yield posixpath.basename(path.rstrip("/")), here
+        return
     else:
-        info = filesystem.info(path)
-        if info["type"] == "file":
-            yield posixpath.basename(path.rstrip("/")), info
-            return
-        root, matches = path, [info]
+        root, matches = path, [here]
     for match in matches:
         inside = [match] if match["type"] == "file" else filesystem.find(match["name"], detail=True).values()
         for info in inside:
             yield posixpath.relpath(_stripped(filesystem, info["name"]), _stripped(filesystem, root) or "."), info
+
+
+def _here(filesystem: Any, path: str) -> dict[str, Any] | None:
+    """Return what lies at ``path``, or None if nothing does and it is a glob."""
+    try:
+        return cast("dict[str, Any]", filesystem.info(path))
+    except FileNotFoundError:
+        if not _MAGIC & set(path):
+            raise
+        return None
 
 
 def _stripped(filesystem: Any, path: str) -> str:

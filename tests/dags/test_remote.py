@@ -15,6 +15,7 @@ from dpone_airflow.hooks.remote_files import remote_files
 from dpone_airflow.operators import ObjectStorageStageOperator
 from dpone_airflow.staging import ObjectStorageStagingManifest
 from dpone_airflow.storage.errors import InvalidInputError, NoFilesMatchedError, SourceFileError
+from dpone_airflow.storage.remote_file import RemoteFile
 from local_servers import Azurite, FakeGcsServer
 from local_servers.in_process_airflow import run_dag
 from tests.dags.conftest import RunDag
@@ -52,6 +53,11 @@ def staged(xcom: dict[str, Any]) -> dict[str, tuple[int, str]]:
     return {item.file_name: (item.size_bytes, item.sha256) for item in manifest.objects}
 
 
+def read(file: RemoteFile) -> bytes:
+    with file.open() as stream:
+        return stream.read()
+
+
 def of(path: Path) -> tuple[int, str]:
     return path.stat().st_size, sha256(path.read_bytes()).hexdigest()
 
@@ -78,8 +84,21 @@ def test_names_are_those_that_local_files_would_have(sftp: SftpServer, files: st
     found = list(remote_files(files, "partner_sftp"))
     assert [file.file_name for file in found] == names
     for file in found:
-        with file.open() as stream:
-            assert len(stream.read()) == file.size_bytes
+        assert len(read(file)) == file.size_bytes
+
+
+def test_a_path_that_exists_is_never_read_as_a_glob(sftp: SftpServer) -> None:
+    folder = sftp.root / "signs"
+    (folder / "dt=[1]").mkdir(parents=True)
+    for name in ("report[1].csv", "report1.csv", "dt=[1]/a.csv"):
+        (folder / name).write_text(name)
+
+    def contents(files: str) -> dict[str, bytes]:
+        return {file.file_name: read(file) for file in remote_files(files, "partner_sftp")}
+
+    assert contents("sftp:///signs/report[1].csv") == {"report[1].csv": b"report[1].csv"}
+    assert contents("sftp:///signs/dt=[1]") == {"a.csv": b"dt=[1]/a.csv"}
+    assert contents("sftp:///signs/report[12].csv") == {"report1.csv": b"report1.csv"}
 
 
 @pytest.mark.parametrize(
