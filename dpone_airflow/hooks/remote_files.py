@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, cast
 from dpone_airflow.storage.errors import (
     InvalidInputError,
     SourceFileError,
+    SourceFileNotFoundError,
     printable_cause,
     redact,
 )
@@ -39,7 +40,9 @@ def remote_files(item: Any, source_conn_id: str | None) -> Iterator[RemoteFile]:
 
     :param source_conn_id: the connection of a URI; an ``ObjectStoragePath`` has its own.
     :raises InvalidInputError: if Airflow has no filesystem for the URI, or its connection doesn't fit.
-    :raises SourceFileError: if what is no glob isn't there, or it can't be listed.
+    :raises SourceFileError: if what is no glob isn't there, it can't be listed, or it has what is no file: a FIFO, or a
+        link to a directory below a directory.
+    :raises SourceFileNotFoundError: if it has a link to what isn't there.
     """
     shown = redact(str(item))
     if shown != str(item):
@@ -47,14 +50,14 @@ def remote_files(item: Any, source_conn_id: str | None) -> Iterator[RemoteFile]:
         raise InvalidInputError(f"{shown} has a secret in it: put it into a connection, and that into source_conn_id.")
     filesystem, path = _filesystem(item, source_conn_id)
     try:
-        found = sorted(_found(filesystem, path), key=lambda pair: pair[0])
+        found = sorted(_found(filesystem, path, shown))
     except OSError as error:
         raise SourceFileError(f"{shown} can't be listed: {_reason(error)}.") from printable_cause(error)
-    for name, info in found:
+    for name, where, size in found:
         yield RemoteFile(
             file_name=name,
-            size_bytes=info["size"] if isinstance(info.get("size"), int) else None,
-            open=partial(_open, filesystem, info["name"]),
+            size_bytes=size,
+            open=partial(_open, filesystem, where),
             shown=shown if len(found) == 1 else f"{shown} ({name})",
         )
 
@@ -72,21 +75,22 @@ def _filesystem(item: Any, source_conn_id: str | None) -> tuple[Any, str]:
         ) from printable_cause(error)
 
 
-def _found(filesystem: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each file with its name below ``path``."""
+def _found(filesystem: Any, path: str, shown: str) -> Iterator[tuple[str, str, int | None]]:
+    """Yield each file: its name below ``path``, its own path and its length."""
     here = _here(filesystem, path)
     if here is None:
         root = posixpath.dirname(path[: min(path.find(sign) for sign in _MAGIC if sign in path)])
-        matches = filesystem.glob(path, detail=True).values()
-    elif here["type"] == "file":
-        yield posixpath.basename(path.rstrip("/")), here
-        return
+        matches = filesystem.glob(path, detail=True)
+    elif here["type"] == "directory":
+        root, matches = path, {here["name"]: here}
     else:
-        root, matches = path, [here]
-    for match in matches:
-        inside = [match] if match["type"] == "file" else filesystem.find(match["name"], detail=True).values()
-        for info in inside:
-            yield posixpath.relpath(_stripped(filesystem, info["name"]), _stripped(filesystem, root) or "."), info
+        root, matches = posixpath.dirname(path.rstrip("/")), {path.rstrip("/"): here}
+    for match, listed in matches.items():
+        target = _target(filesystem, match, listed, shown)
+        inside = filesystem.find(match, detail=True) if target["type"] == "directory" else {match: target}
+        for where, info in inside.items():
+            name = posixpath.relpath(_stripped(filesystem, where), _stripped(filesystem, root) or ".")
+            yield name, where, _length(_target(filesystem, where, info, shown), where, shown)
 
 
 def _here(filesystem: Any, path: str) -> dict[str, Any] | None:
@@ -97,6 +101,30 @@ def _here(filesystem: Any, path: str) -> dict[str, Any] | None:
         if not _MAGIC & set(path):
             raise
         return None
+
+
+def _target(filesystem: Any, path: str, listed: dict[str, Any], shown: str) -> dict[str, Any]:
+    """Return what an entry of a listing stands for: a link may be listed with a kind and a length of its own."""
+    if listed.get("type") in ("file", "directory"):
+        return listed
+    try:
+        return cast("dict[str, Any]", filesystem.info(path))
+    except FileNotFoundError:
+        raise SourceFileNotFoundError(
+            f"{shown} has {redact(path)}, a link to what isn't there: remove it, or name the files without it."
+        ) from None
+
+
+def _length(target: dict[str, Any], path: str, shown: str) -> int | None:
+    if target["type"] == "directory":  # a link to one, which may lead round in a circle
+        raise SourceFileError(
+            f"{shown} has {redact(path)}, a link to a directory: give that directory as an entry of its own."
+        )
+    if target["type"] == "link":  # its filesystem doesn't follow it before it is opened
+        return None
+    if target["type"] != "file":
+        raise SourceFileError(f"{shown} has {redact(path)}, which is neither a file nor a directory.")
+    return target["size"] if isinstance(target.get("size"), int) else None
 
 
 def _stripped(filesystem: Any, path: str) -> str:

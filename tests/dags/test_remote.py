@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -99,6 +102,79 @@ def test_a_path_that_exists_is_never_read_as_a_glob(sftp: SftpServer) -> None:
     assert contents("sftp:///signs/report[1].csv") == {"report[1].csv": b"report[1].csv"}
     assert contents("sftp:///signs/dt=[1]") == {"a.csv": b"dt=[1]/a.csv"}
     assert contents("sftp:///signs/report[12].csv") == {"report1.csv": b"report1.csv"}
+
+
+@pytest.fixture
+def links(sftp: SftpServer) -> Iterator[Path]:
+    """A folder with a file, a link to a longer one, and a link to a folder beside it."""
+    folder = sftp.root / "links"
+    (folder / "day").mkdir(parents=True)
+    (sftp.root / "targets" / "days").mkdir(parents=True)
+    (sftp.root / "targets" / "long.dat").write_text("longer than the path of it is\n" * 3)
+    (sftp.root / "targets" / "days" / "b.csv").write_text("b")
+    (folder / "day" / "a.csv").write_text("a")
+    (folder / "day" / "latest.csv").symlink_to("../../targets/long.dat")
+    (folder / "today").symlink_to("../targets/days")
+    yield folder
+    shutil.rmtree(folder)
+    shutil.rmtree(sftp.root / "targets")
+
+
+@pytest.mark.parametrize(
+    ("files", "sizes"),
+    [
+        ("sftp:///links/day/latest.csv", {"latest.csv": 90}),
+        ("sftp:///links/day/*.csv", {"a.csv": 1, "latest.csv": 90}),
+        ("sftp:///links/day", {"a.csv": 1, "latest.csv": 90}),
+        ("sftp:///links/*", {"day/a.csv": 1, "day/latest.csv": 90, "today/b.csv": 1}),
+        ("sftp:///links/today", {"b.csv": 1}),
+    ],
+)
+@pytest.mark.usefixtures("links")
+def test_a_link_is_read_as_what_it_stands_for_under_its_own_name(files: str, sizes: dict[str, int]) -> None:
+    found = list(remote_files(files, "partner_sftp"))
+    assert {file.file_name: file.size_bytes for file in found} == sizes
+    assert {file.file_name: len(read(file)) for file in found} == sizes
+
+
+@pytest.mark.parametrize("files", ["sftp:///links/day/*", "sftp:///links/day"])
+def test_what_is_no_file_is_named(links: Path, files: str) -> None:
+    odd = links / "day" / "odd"
+
+    def refused() -> str:
+        with pytest.raises(SourceFileError) as error:
+            list(remote_files(files, "partner_sftp"))
+        odd.unlink()
+        return str(error.value)
+
+    odd.symlink_to("nowhere")
+    assert refused().startswith(f"{files} has /links/day/odd, a link to what isn't there")
+    os.mkfifo(odd)
+    assert refused() == f"{files} has /links/day/odd, which is neither a file nor a directory."
+
+
+def test_a_link_to_a_directory_is_not_followed_below_a_directory(links: Path) -> None:
+    (links / "day" / "round").symlink_to("../day")
+    with pytest.raises(SourceFileError, match="has /links/day/round, a link to a directory"):
+        list(remote_files("sftp:///links/day", "partner_sftp"))
+
+
+def test_a_link_that_its_filesystem_does_not_follow_is_of_unknown_length() -> None:
+    link = {"name": "/a.csv", "type": "link", "size": 3}
+    filesystem = SimpleNamespace(
+        info=lambda _: link, open=lambda *_, **__: BytesIO(b"content"), _strip_protocol=lambda path: path
+    )
+    (found,) = remote_files(SimpleNamespace(fs=filesystem, path="/a.csv", protocol="smb"), None)
+    assert (found.file_name, found.size_bytes, read(found)) == ("a.csv", None, b"content")
+
+
+def test_a_link_on_this_host_that_is_read_through_a_uri_is_staged(tmp_path: Path) -> None:
+    (tmp_path / "day").mkdir()
+    (tmp_path / "long.dat").write_text("content")
+    (tmp_path / "day" / "latest.csv").symlink_to("../long.dat")
+    for files in ("day", "day/*", "day/latest.csv"):
+        (found,) = remote_files(f"file://{tmp_path}/{files}", None)
+        assert (found.file_name, found.size_bytes, read(found)) == ("latest.csv", 7, b"content")
 
 
 @pytest.mark.parametrize(
