@@ -6,7 +6,7 @@ import os
 from collections.abc import MutableMapping, Sequence
 from typing import Any
 
-from dpone_airflow.storage.errors import InvalidInputError
+from dpone_airflow.storage.errors import InvalidInputError, redact
 
 #: What a ``map_index_template`` may name.
 SOURCE_NAME = "staged_source"
@@ -34,15 +34,24 @@ def name_instance(context: Any, files: Any) -> None:
 
 
 def source_name(files: Any) -> str | None:
-    """Return e.g. ``emea``, ``orders-*.csv`` or ``a.csv and 2 more``; None for what isn't there yet."""
+    """Return e.g. ``emea``, ``orders-*.csv`` or ``a.csv and 2 more``; None for what isn't there yet, or has no name."""
     found = listed_files(files)
     if not found:
         return None
+    name = _last_segment(redact(str(found[0])))
+    if not name:
+        return None
     others = len(found) - 1
     rest = f" and {others:,} more" if others else ""
-    # The query of a URI may be what gives access to it.
-    path = str(found[0]).partition("?")[0] if "://" in str(found[0]) else str(found[0])
-    return _shortened(path.rstrip("/").rpartition("/")[2], _MAX_CHARACTERS - len(rest)) + rest
+    return _shortened(name, _MAX_CHARACTERS - len(rest)) + rest
+
+
+def _last_segment(path: str) -> str:
+    # Before the path of a URI is who reads it, and with which password; its query may be what gives access.
+    _, is_uri, after = path.partition("://")
+    if is_uri:
+        path = after.partition("?")[0].partition("/")[2]
+    return path.rstrip("/").rpartition("/")[2]
 
 
 def listed_files(files: Any) -> list[Any]:

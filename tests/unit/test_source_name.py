@@ -24,6 +24,9 @@ from dpone_airflow.operators.source_name import SOURCE_NAME, listed_files, name_
         (["/data/a.csv", "/data/b.csv"], "a.csv and 1 more"),
         ("['/data/a.csv', '/data/b.csv', '/data/c.csv']", "a.csv and 2 more"),
         ("sftp://host/export/a.csv", "a.csv"),
+        ("sftp://host/export/a.csv?sig=abc/def", "a.csv"),
+        ("sftp://host", None),
+        ("/", None),
         ([], None),
         (None, None),
         ("None", None),
@@ -32,6 +35,21 @@ from dpone_airflow.operators.source_name import SOURCE_NAME, listed_files, name_
     ],
 )
 def test_the_name_of_a_source(files: Any, name: str | None) -> None:
+    assert source_name(files) == name
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        ("sftp://alice:Hunter2Secret@partner.example/", None),
+        ("sftp://alice:Hunter2Secret@partner.example", None),
+        ("sftp://alice:Hunter2Secret@partner.example/export", "export"),
+        ("sftp://alice:Hunt/er2Secret@partner.example/", None),
+        (["sftp://alice:Hunter2Secret@partner.example/", "/data/a.csv"], None),
+        ("/data/password=Hunter2Secret", "password=***"),
+    ],
+)
+def test_a_secret_is_in_no_name(files: Any, name: str | None) -> None:
     assert source_name(files) == name
 
 
