@@ -162,4 +162,5 @@ def _wants_staging_dir(
     parameters = inspect.signature(python_callable).parameters
     if _STAGING_DIR not in parameters or op_kwargs.get(_STAGING_DIR) is not None:
         return False
-    return list(parameters).index(_STAGING_DIR) >= len(op_args)
+    by_name_only = parameters[_STAGING_DIR].kind is inspect.Parameter.KEYWORD_ONLY
+    return by_name_only or list(parameters).index(_STAGING_DIR) >= len(op_args)

@@ -113,6 +113,24 @@ def test_a_staging_dir_of_the_callers_own_is_left_alone(run: RunDag, tmp_path: P
     assert names(result.xcoms["by_place"]) == ["a.csv"]
 
 
+def test_a_staging_dir_behind_any_number_of_arguments_is_a_fresh_one(run: RunDag, tmp_path: Path) -> None:
+    result = run(
+        f"""
+        @task.stage_files({_PLACE})
+        def extract(*regions, staging_dir):
+            for region in regions:
+                path = Path(staging_dir) / (region + ".csv")
+                path.write_text(region)
+                yield path
+        own = {str(tmp_path)!r}
+        extract("emea", "apac") >> extract.override(task_id="to_its_own")("amer", staging_dir=own)
+        """
+    )
+    assert result.state == "success"
+    assert names(result.xcoms["extract"]) == ["emea.csv", "apac.csv"]
+    assert [path.name for path in tmp_path.glob("*.csv")] == names(result.xcoms["to_its_own"]) == ["amer.csv"]
+
+
 def test_files_may_lie_outside_the_staging_dir(run: RunDag, files: Path) -> None:
     result = run(
         f"""
