@@ -50,7 +50,7 @@ def remote_files(item: Any, source_conn_id: str | None) -> Iterator[RemoteFile]:
         raise InvalidInputError(f"{shown} has a secret in it: put it into a connection, and that into source_conn_id.")
     filesystem, path = _filesystem(item, source_conn_id)
     try:
-        found = sorted(_found(filesystem, path, shown))
+        found = sorted({where: (name, where, size) for name, where, size in _found(filesystem, path, shown)}.values())
     except OSError as error:
         raise SourceFileError(f"{shown} can't be listed: {_reason(error)}.") from printable_cause(error)
     for name, where, size in found:
@@ -76,7 +76,7 @@ def _filesystem(item: Any, source_conn_id: str | None) -> tuple[Any, str]:
 
 
 def _found(filesystem: Any, path: str, shown: str) -> Iterator[tuple[str, str, int | None]]:
-    """Yield each file: its name below ``path``, its own path and its length."""
+    """Yield each file's name below ``path``, its own path and its length; again for a directory that ``**`` matches."""
     here = _here(filesystem, path)
     if here is None:
         root = posixpath.dirname(path[: min(path.find(sign) for sign in _MAGIC if sign in path)])

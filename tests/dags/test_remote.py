@@ -81,6 +81,8 @@ def test_the_example(dag_file: Any, sftp: SftpServer) -> None:
         ("sftp:///exports/orders/", ["a.csv", "b.csv", "dt=1/a.csv", "empty.csv", "note.txt"]),
         ("sftp:///exports/*/dt=*", ["orders/dt=1/a.csv"]),
         ("sftp:///exports/orders/[ab].csv", ["a.csv", "b.csv"]),
+        ("sftp:///exports/orders/**", ["a.csv", "b.csv", "dt=1/a.csv", "empty.csv", "note.txt"]),
+        ("sftp:///exports/**/a.csv", ["orders/a.csv", "orders/dt=1/a.csv"]),
     ],
 )
 def test_names_are_those_that_local_files_would_have(sftp: SftpServer, files: str, names: list[str]) -> None:
