@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TextIO
 
 from dpone_airflow.cli.again import line_again
@@ -14,9 +14,11 @@ from dpone_airflow.cli.store import client_for
 from dpone_airflow.cli.table import bounded, counted, fields, line
 from dpone_airflow.staging.cleanup import CleanupReport, clean_up_run, refuse_retained
 from dpone_airflow.staging.deletion import DeletionLimits
+from dpone_airflow.staging.evidence import StagingEvidence
 from dpone_airflow.staging.run_id import check_part, check_run_id, safe_run_id
-from dpone_airflow.staging.runs import RecordedRun, RecordedRuns, RunState, read_runs
-from dpone_airflow.storage.errors import DeleteIncompleteError
+from dpone_airflow.staging.runs import RecordedPart, RecordedRun, RecordedRuns, RunState, read_runs
+from dpone_airflow.storage.client import ObjectStorageClient
+from dpone_airflow.storage.errors import ClaimError, DeleteIncompleteError
 
 
 def cleanup(args: argparse.Namespace, out: TextIO) -> int:
@@ -26,6 +28,8 @@ def cleanup(args: argparse.Namespace, out: TextIO) -> int:
         and json.
     :raises ClaimNotFoundError: if nobody claimed the run.
     :raises RetainedRunError: if it is to be kept, without ``--include-retained``.
+    :raises ClaimError: if its claim can't be read; or, without ``--include-retained``, another record that may say
+        that it is to be kept.
     :raises DeletionLimitError: if there is more than the limits allow; nothing was deleted.
     :raises DeleteIncompleteError: naming what is left; all of it is printed first.
     :raises DponeAirflowError: if run, connection or store are otherwise not right.
@@ -39,6 +43,7 @@ def cleanup(args: argparse.Namespace, out: TextIO) -> int:
             # The stage that wrote the manifest may have had another policy than the one that claimed the run.
             wanted = [recorded for recorded in run.parts if part in (None, recorded.part)]
             refuse_retained(run.prefix, [recorded.fields["cleanup_policy"] for recorded in wanted])
+            _refuse_unknown_policy(client, args.base_uri, run, wanted, part)
     try:
         report = clean_up_run(
             client,
@@ -63,6 +68,27 @@ def cleanup(args: argparse.Namespace, out: TextIO) -> int:
     else:
         out.writelines(_dry_run(args, runs, report))
     return 0
+
+
+def _refuse_unknown_policy(
+    client: ObjectStorageClient, base_uri: str, run: RecordedRun, wanted: Iterable[RecordedPart], part: str | None
+) -> None:
+    """Refuse to delete what a record may say to keep that can't be read.
+
+    :param wanted: the parts that would go.
+    :param part: the one that was named; None for the whole run.
+    """
+    own_claim = StagingEvidence(client, base_uri, run.run_id, part).claim_uri  # the cleanup reads that one itself
+    for recorded in wanted:
+        evidence = StagingEvidence(client, base_uri, run.run_id, recorded.part)
+        telling = {str(evidence.claim_uri), str(evidence.manifest_uri)} - {str(own_claim)}
+        for record in recorded.unreadable:
+            if record.uri in telling:
+                raise ClaimError(
+                    f"{record.uri} {record.reason}. It may say that {run.prefix} is to be kept, so nothing was "
+                    "deleted: read it with the version that wrote it, or give --include-retained if what is there "
+                    "shall go whatever it says."
+                )
 
 
 def _dry_run(args: argparse.Namespace, runs: RecordedRuns, report: CleanupReport) -> Iterator[str]:

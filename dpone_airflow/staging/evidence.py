@@ -32,6 +32,7 @@ from uuid import uuid4
 from dpone_airflow.staging.manifest import ObjectStorageStagingManifest, ObjectStorageStagingObject
 from dpone_airflow.staging.object_records import read_records, write_record
 from dpone_airflow.staging.plan import EVIDENCE_FOLDER, ObjectStorageStagingPlan, base_of, run_prefix
+from dpone_airflow.staging.record_form import NewerRecordError, check_form
 from dpone_airflow.storage.client import ObjectStorageClient, ObjectStorageObject
 from dpone_airflow.storage.errors import (
     ClaimedByAnotherWriterError,
@@ -200,7 +201,7 @@ class StagingEvidence:
     def read_claim(self) -> Claim | None:
         """Return the claim of the prefix, or None.
 
-        :raises ClaimError: if the record isn't one of ours.
+        :raises ClaimError: if the record isn't one of ours, or is of a later version.
         """
         try:
             text = self._client.get_bytes(self.claim_uri)
@@ -208,13 +209,15 @@ class StagingEvidence:
             return None
         try:
             record = json.loads(text)
+            check_form(record, "claim", EVIDENCE_VERSION)
             claim = Claim(StagingWriter(**record["writer"]), dict(record["plan"]))
             for value in (*vars(claim.writer).values(), *claim.plan.values()):
                 if not isinstance(value, str | int | None):
                     raise TypeError(f"a {type(value).__name__} where a word or a number must be")
             named = run_prefix(claim.plan["base_uri"], claim.plan["run_id"])
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            reason = f"{type(error).__name__}: {redact(str(error)[:200])}"
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, NewerRecordError) as error:
+            newer = isinstance(error, NewerRecordError)
+            reason = f"it {error}" if newer else f"{type(error).__name__}: {redact(str(error)[:200])}"
             raise ClaimError(
                 f"{self.claim_uri} is no claim that this dpone-airflow can read ({reason}): nothing is touched below "
                 f"{self.prefix}/. Read the record with the version that wrote it."

@@ -19,6 +19,7 @@ from dpone_airflow.staging.evidence import EVIDENCE_VERSION
 from dpone_airflow.staging.manifest import SCHEMA_VERSION, is_count
 from dpone_airflow.staging.object_records import objects_of
 from dpone_airflow.staging.plan import EVIDENCE_FOLDER, base_of
+from dpone_airflow.staging.record_form import NewerRecordError, check_form, check_version
 from dpone_airflow.storage.client import ObjectStorageClient, ObjectStorageObject
 from dpone_airflow.storage.errors import (
     ChecksumMismatchError,
@@ -186,12 +187,8 @@ def _read_head(client: ObjectStorageClient, kind: str, item: ObjectStorageObject
         return _checked(kind, item.uri, _parsed(content, cut))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         return UnreadableRecord(str(item.uri), f"isn't a record of a {kind}: {_described(error)}")
-    except _NewerError as newer:
+    except NewerRecordError as newer:
         return UnreadableRecord(str(item.uri), str(newer))
-
-
-class _NewerError(Exception):
-    """A record of a later version than this one knows."""
 
 
 def _parsed(content: bytes, cut: bool) -> dict[str, Any]:
@@ -202,25 +199,15 @@ def _parsed(content: bytes, cut: bool) -> dict[str, Any]:
 
 
 def _checked(kind: str, uri: ObjectStorageUri, fields: dict[str, Any]) -> Record:
-    _check_version(fields, "version", EVIDENCE_VERSION)
-    if fields["kind"] != kind:
-        raise ValueError(f"its kind is {str(fields['kind'])[:40]!r}")
+    check_form(fields, kind, EVIDENCE_VERSION)
     if kind == "manifest":
         header = fields["manifest"]
-        _check_version({"schema_version": 1} | header, "schema_version", SCHEMA_VERSION)
+        check_version({"schema_version": 1} | header, "schema_version", SCHEMA_VERSION)
         for name in ("object_count", "total_size_bytes"):
             if not is_count(header[name]):
                 raise ValueError(f"its {name} is {str(header[name])[:40]!r}")
         fields = fields | {"manifest": {key: value for key, value in header.items() if key != "objects"}}
     return Record(uri, moment(fields["at"]), fields)
-
-
-def _check_version(fields: Mapping[str, Any], name: str, known: int) -> None:
-    version = fields[name]
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise ValueError(f"its {name} is {str(version)[:40]!r}")
-    if version > known:
-        raise _NewerError(f"is of {name} {version}, and this dpone-airflow reads up to {known}: upgrade it")
 
 
 def moment(text: Any) -> datetime:

@@ -12,6 +12,7 @@ import pytest
 
 from dpone_airflow.staging import CleanupReport, ObjectStorageStagingPlan, ObjectStorageStagingService, StagingWriter
 from dpone_airflow.staging.cleanup import clean_up_run
+from dpone_airflow.staging.evidence import StagingEvidence
 from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageObject, ObjectStorageUri
 from dpone_airflow.storage.errors import (
     ClaimedByAnotherWriterError,
@@ -68,6 +69,19 @@ def test_the_evidence_outlives_the_objects_and_says_what_was_done(
     assert {uri for uri in stored() if "/_manifests/" in uri} == {*before, str(CLEANUP_RECORD)}
     record = json.loads(client.get_bytes(CLEANUP_RECORD))
     assert (record["kind"], record["outcome"], record["deleted_objects"]) == ("cleanup", "deleted", 3)
+
+
+@pytest.mark.parametrize("policy", ["delete_always", None])
+@pytest.mark.usefixtures("staged")
+def test_under_a_claim_of_a_later_version_nothing_is_deleted_or_written(
+    client: LocalObjectStorageClient, stored: Stored, writer: StagingWriter, policy: str | None
+) -> None:
+    claim_uri = StagingEvidence(client, BASE, "run-1").claim_uri
+    client.put_bytes(json.dumps(json.loads(client.get_bytes(claim_uri)) | {"version": 99}).encode(), claim_uri)
+    before = stored()
+    with pytest.raises(ClaimError, match="reads up to 1: upgrade it"):
+        clean_up_run(client, BASE, "run-1", policy=policy, include_retained=True, staged_by=writer)
+    assert stored() == before
 
 
 @pytest.mark.usefixtures("staged")

@@ -470,6 +470,61 @@ def test_a_run_that_is_to_be_kept_is_refused_unless_it_is_included(
         assert record["cleanup_policy"] == claimed_as
 
 
+@pytest.mark.parametrize("change", [{"version": 99}, None], ids=["of a later version", "broken"])
+def test_a_run_whose_manifest_can_not_be_read_may_be_one_to_keep(
+    client: LocalObjectStorageClient,
+    staged: ObjectStorageStagingManifest,
+    stored: Stored,
+    call: Call,
+    change: dict[str, Any] | None,
+) -> None:
+    record = ObjectStorageUri.parse(RECORD)
+    content = b"no json" if change is None else json.dumps(json.loads(client.get_bytes(record)) | change).encode()
+    client.put_bytes(content, record)
+    before = stored()
+    code, out, error = call("cleanup", BASE, "run-1", "--yes")
+    assert (code, out) == (1, "")
+    assert f"{RECORD} is" in error
+    assert f"It may say that {BASE}/run-1/ is to be kept, so nothing was deleted" in error
+    assert stored() == before
+    assert call("cleanup", BASE, "run-1", "--include-retained", "--yes")[0] == 0
+    assert f"{BASE}/run-1/a.csv" not in stored()
+
+
+def test_the_unreadable_manifest_of_another_part_keeps_just_that_part_and_the_whole(
+    client: LocalObjectStorageClient, make_plan: MakePlan, write: WriteFile, call: Call
+) -> None:
+    stage_parts(client, make_plan, write, 2)
+    client.put_bytes(b"no json", StagingEvidence(client, BASE, "run-1", "map-00000").manifest_uri)
+    assert call("cleanup", BASE, "run-1", "--yes")[0] == 1
+    assert call("cleanup", BASE, "run-1", "--part", "map-00000", "--yes")[0] == 1
+    assert call("cleanup", BASE, "run-1", "--part", "map-00001", "--yes")[0] == 0
+
+
+@pytest.mark.parametrize("given", [[], ["--include-retained"]])
+def test_under_a_claim_of_a_later_version_nothing_is_deleted(
+    client: LocalObjectStorageClient,
+    staged: ObjectStorageStagingManifest,
+    stored: Stored,
+    call: Call,
+    given: list[str],
+) -> None:
+    claim_uri = StagingEvidence(client, BASE, "run-1").claim_uri
+    client.put_bytes(json.dumps(json.loads(client.get_bytes(claim_uri)) | {"version": 99}).encode(), claim_uri)
+    before = stored()
+    code, out, error = call("cleanup", BASE, "run-1", "--yes", *given)
+    assert (code, out) == (1, "")
+    assert "it is of version 99, and this dpone-airflow reads up to 1: upgrade it" in error
+    assert stored() == before
+
+
+def test_a_verify_record_that_can_not_be_read_keeps_nothing(
+    client: LocalObjectStorageClient, staged: ObjectStorageStagingManifest, call: Call
+) -> None:
+    client.put_bytes(b"no json", StagingEvidence(client, BASE, "run-1").verify_uri)
+    assert call("cleanup", BASE, "run-1", "--yes")[0] == 0
+
+
 def test_one_part_can_go_alone(
     client: LocalObjectStorageClient, make_plan: MakePlan, write: WriteFile, stored: Stored, call: Call
 ) -> None:

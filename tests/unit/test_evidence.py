@@ -224,6 +224,41 @@ def test_a_claim_that_can_not_be_read_is_nobodys_to_take(
     assert client.get_bytes(evidence.claim_uri) == content
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("version", 99, r"it is of version 99, and this dpone-airflow reads up to 1: upgrade it"),
+        ("version", None, "its version is 'None'"),
+        ("version", "1", "its version is '1'"),
+        ("version", True, "its version is 'True'"),
+        ("version", 0, "its version is '0'"),
+        ("kind", "manifest", "its kind is 'manifest'"),
+    ],
+)
+def test_a_claim_of_a_later_version_or_of_another_kind_is_no_claim(
+    client: LocalObjectStorageClient, evidence: StagingEvidence, writer: StagingWriter, key: str, value: Any, says: str
+) -> None:
+    evidence.claim(writer, PLAN)
+    content = json.dumps(json.loads(client.get_bytes(evidence.claim_uri)) | {key: value}).encode()
+    client.put_bytes(content, evidence.claim_uri)
+    for ask in (evidence.read_claim, lambda: evidence.claim(writer, PLAN)):
+        with pytest.raises(ClaimError, match=says):
+            ask()
+    assert client.get_bytes(evidence.claim_uri) == content
+
+
+@pytest.mark.parametrize("key", ["version", "kind"])
+def test_a_claim_that_says_no_version_or_kind_is_no_claim(
+    client: LocalObjectStorageClient, evidence: StagingEvidence, writer: StagingWriter, key: str
+) -> None:
+    evidence.claim(writer, PLAN)
+    content = json.loads(client.get_bytes(evidence.claim_uri))
+    del content[key]
+    client.put_bytes(json.dumps(content).encode(), evidence.claim_uri)
+    with pytest.raises(ClaimError, match=f"KeyError: '{key}'"):
+        evidence.read_claim()
+
+
 @pytest.mark.parametrize("change", [{"file_format": "tsv"}, {"compression": "gzip"}, {"cleanup_policy": "retain"}])
 def test_a_corrected_dag_may_be_cleared_and_run_again(
     client: LocalObjectStorageClient, writer: StagingWriter, make_plan: MakePlan, change: dict[str, str]
