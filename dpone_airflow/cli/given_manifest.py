@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dpone_airflow.cli.store import hook_for
+from dpone_airflow.cli.store import Clients
 from dpone_airflow.staging.manifest import ObjectStorageStagingManifest
 from dpone_airflow.staging.resolve import manifest_of_record, resolve_manifest
 from dpone_airflow.storage.errors import InvalidManifestError
@@ -24,10 +24,11 @@ def given_manifest(args: argparse.Namespace) -> ObjectStorageStagingManifest:
 
     :param args: manifest, conn_id and storage_options.
     :raises InvalidManifestError: if it is none.
+    :raises ConnectionMismatchError: if the connection makes no client for a stored one.
     :raises StorageError: if a stored one can't be read.
     :raises OSError: if a file can't be read.
     """
-    return resolve_manifest([_named(name) for name in args.manifest], hook_for(args))
+    return resolve_manifest([_named(name) for name in args.manifest], Clients(args))
 
 
 def _named(name: str) -> Any:

@@ -28,6 +28,32 @@ def hook_for(args: argparse.Namespace, engine: Engine = "sdk") -> ObjectStorageH
     return ObjectStorageHook(args.conn_id, _storage_options(args), engine=engine, max_concurrency=_MAX_CONCURRENCY)
 
 
+class Clients:
+    """The clients of a command: whatever keeps one from being made is told in one line.
+
+    :param args: conn_id and storage_options.
+    :raises UsageError: if the storage options are no JSON object.
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._hook = hook_for(args)
+
+    def get_client(self, base_uri: str) -> ObjectStorageClient:
+        """Return the client for a URI.
+
+        :raises DponeAirflowError: if URI, connection and options don't fit each other, or the hook can't use them.
+        """
+        try:
+            return self._hook.get_client(base_uri)
+        except (DponeAirflowError, AirflowException, OSError):
+            raise  # these are told in one line
+        except Exception as error:  # noqa: BLE001 - whatever the official hook makes of a setting that it can't use
+            raise ConnectionMismatchError(
+                f"The connection makes no client for {base_uri} ({type(error).__name__}: {redact(str(error))}): "
+                "correct it; dpone-airflow doctor says more."
+            ) from printable_cause(error)
+
+
 def client_for(args: argparse.Namespace, uri: str) -> ObjectStorageClient:
     """Return the client for a URI.
 
@@ -35,16 +61,7 @@ def client_for(args: argparse.Namespace, uri: str) -> ObjectStorageClient:
     :raises UsageError: if the storage options are no JSON object.
     :raises DponeAirflowError: if URI, connection and options don't fit each other, or the hook can't use them.
     """
-    hook = hook_for(args)
-    try:
-        return hook.get_client(uri)
-    except (DponeAirflowError, AirflowException, OSError):
-        raise  # these are told in one line
-    except Exception as error:  # noqa: BLE001 - whatever the official hook makes of a setting that it can't use
-        raise ConnectionMismatchError(
-            f"The connection makes no client for {uri} ({type(error).__name__}: {redact(str(error))}): correct it; "
-            "dpone-airflow doctor says more."
-        ) from printable_cause(error)
+    return Clients(args).get_client(uri)
 
 
 def _storage_options(args: argparse.Namespace) -> dict[str, Any] | None:

@@ -715,14 +715,14 @@ def test_the_deployment_is_told_where_one_is_configured(monkeypatch: pytest.Monk
     assert person_at_work(argparse.Namespace(program="x", command="y"))["deployment"] == "north"
 
 
+@pytest.mark.parametrize("command", ["runs", "show", "verify"])
 def test_a_setting_that_the_official_hook_cannot_use_is_told_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     connection = {"conn_type": "aws", "extra": {"profile_name": "misspelt", "region_name": "eu-west-1"}}
     monkeypatch.setenv("AIRFLOW_CONN_MISSPELT", json.dumps(connection))
-    assert main(["runs", "s3://lake/staging", "--conn-id", "misspelt"]) == 1
+    named = EVERY[command][1]
+    assert main([command, named, "--conn-id", "misspelt"]) == 1
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith(
-        "dpone-airflow runs: The connection makes no client for s3://lake/staging (ProfileNotFound: "
-    )
+    assert last.startswith(f"dpone-airflow {command}: The connection makes no client for {named} (ProfileNotFound: ")
     assert "misspelt" in last
