@@ -15,6 +15,7 @@ from dpone_airflow.cli.table import bounded, counted, line
 from dpone_airflow.staging.evidence import StagingEvidence
 from dpone_airflow.staging.progress import Progress, ProgressSnapshot
 from dpone_airflow.staging.verify import VerifyReport, advice, compare_staged
+from dpone_airflow.storage.errors import ClaimNotFoundError
 
 
 def verify(args: argparse.Namespace, out: TextIO) -> int:
@@ -22,11 +23,15 @@ def verify(args: argparse.Namespace, out: TextIO) -> int:
 
     :param args: manifest, mode, no_record, conn_id, storage_options, all and json.
     :raises InvalidManifestError: if it is no manifest.
+    :raises ClaimNotFoundError: if nobody claimed its run, without ``--no-record``; nothing was compared.
+    :raises ClaimError: if the claim can't be read, likewise.
     :raises StorageError: if the store refuses or fails, also when the outcome can't be recorded: it is printed first.
     :raises OSError: if a file can't be read.
     """
     manifest = given_manifest(args)
     client = client_for(args, manifest.base_uri)
+    if not args.no_record:
+        _refuse_unclaimed(StagingEvidence(client, manifest.base_uri, manifest.run_id))
     report = compare_staged(client, manifest, args.mode, progress=_progress)
     if args.json:
         json.dump(report.to_dict(), out, indent=1)
@@ -40,6 +45,16 @@ def verify(args: argparse.Namespace, out: TextIO) -> int:
         by = person_at_work(args)
         StagingEvidence(client, manifest.base_uri, manifest.run_id, manifest.part, by=by).write_verify(report.to_dict())
     return 0 if report.agrees else 1
+
+
+def _refuse_unclaimed(evidence: StagingEvidence) -> None:
+    """Refuse to record a verify of what nobody has staged: the record would make a run of it."""
+    if evidence.read_claim() is None:
+        raise ClaimNotFoundError(
+            f"No stage has claimed {evidence.prefix}/ (there is no {evidence.claim_uri}), so nothing was verified and "
+            "nothing recorded: check the manifest and --conn-id, and whether somebody removed the evidence, or give "
+            "--no-record to compare all the same."
+        )
 
 
 def _text(report: VerifyReport, *, all_rows: bool) -> list[str]:

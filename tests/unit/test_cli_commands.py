@@ -327,6 +327,21 @@ def test_no_record_writes_nothing(staged: ObjectStorageStagingManifest, stored: 
     assert stored() == before
 
 
+def test_a_verify_of_a_run_that_nobody_has_claimed_is_refused_and_leaves_no_record(
+    staged: ObjectStorageStagingManifest, stored: Stored, tmp_path: Path, call: Call
+) -> None:
+    given = tmp_path / "manifest.json"
+    given.write_text(json.dumps(staged.to_dict()).replace("run-1", "run-7"))
+    before = stored()
+    code, out, error = call("verify", given)
+    assert (code, out) == (1, "")
+    assert f"No stage has claimed {BASE}/run-7/ (there is no {BASE}/_manifests/run-7/_run.json), so nothing" in error
+    assert stored() == before
+    code, out, _ = call("verify", given, "--no-record")
+    assert (code, "2 missing" in out) == (1, True)
+    assert stored() == before
+
+
 def test_what_is_missing_after_a_cleanup_is_said_to_be(
     client: LocalObjectStorageClient, staged: ObjectStorageStagingManifest, call: Call
 ) -> None:
