@@ -1,7 +1,7 @@
 """``dpone-airflow``: the parser, and what becomes of errors.
 
 Exit codes: 0, or what the command returns; 1 for an error, told in one line; 2 for arguments that
-can't be meant or don't go together; 130 after Ctrl-C.
+can't be read as what they are for, can't be meant or don't go together; 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ def run_command(command: Command, args: argparse.Namespace, program: str = PROGR
     :param args: the arguments, as ``command`` describes them.
     :param program: the words that called it, for messages.
     """
+    from dpone_airflow.cli.given_places import check_places  # it takes UsageError from here
+
     args.program, args.command = program, command.name
     # Airflow 3 finds connections of its database in processes that say so, as its own commands do.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
@@ -74,6 +76,7 @@ def run_command(command: Command, args: argparse.Namespace, program: str = PROGR
     try:
         _keep_for_answers(answers)
         with redirect_stdout(sys.stderr):  # Airflow logs to stdout
+            check_places(args)
             code = _function_of(command)(args, answers)
         answers.flush()
     except (UsageError, InvalidOptionError) as error:

@@ -578,21 +578,21 @@ def test_a_run_may_be_named_as_the_dag_names_it(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "says", "ends_with"),
     [
-        (["run-7"], "No stage has claimed"),
-        ([""], "run_id '' can't be used"),
-        ([".."], "run_id '..' can't be used"),
-        (["run-1", "--part", "map-00007"], "No stage has claimed"),
-        (["run-1", "--part", "../x"], "part '../x' can't be used"),
+        (["run-7"], "No stage has claimed", 1),
+        ([""], "run_id '' can't be used", 2),
+        ([".."], "run_id '..' can't be used", 2),
+        (["run-1", "--part", "map-00007"], "No stage has claimed", 1),
+        (["run-1", "--part", "../x"], "part '../x' can't be used", 2),
     ],
 )
 def test_what_nobody_has_claimed_is_never_deleted(
-    staged: ObjectStorageStagingManifest, stored: Stored, call: Call, arguments: list[str], says: str
+    staged: ObjectStorageStagingManifest, stored: Stored, call: Call, arguments: list[str], says: str, ends_with: int
 ) -> None:
     before = stored()
     code, out, error = call("cleanup", BASE, *arguments, "--yes")
-    assert (code, out) == (1, "")
+    assert (code, out) == (ends_with, "")
     assert says in error
     assert stored() == before
 
@@ -675,6 +675,13 @@ def test_every_command_takes_storage_options_and_refuses_those_that_no_store_kno
     [
         ["runs", BASE, "--state", "gone"],
         ["runs", BASE, "--older-than", "soon"],
+        ["runs", "notauri"],
+        ["runs", f"{BASE}/_manifests"],
+        ["show", "s3:///no-bucket"],
+        ["verify", "ftp://lake/manifest.json"],
+        ["cleanup", "notauri", "run-1"],
+        ["cleanup", BASE, "run-1", "--part", "a/b"],
+        ["sweep", "notauri", "--older-than", "30d"],
         ["cleanup", BASE, "run-1", "--max-objects", "-1"],
         ["sweep", BASE, "--older-than", "1m"],
         ["sweep", BASE, "--older-than", "30d", "--overdue-after", "x"],
@@ -685,6 +692,17 @@ def test_a_value_that_can_not_be_meant_is_bad_usage(arguments: list[str], call: 
     code, out, error = call(*arguments)
     assert (code, out) == (2, "")
     assert error.startswith(f"dpone-airflow {arguments[0]}: ")
+
+
+def test_a_record_that_holds_what_can_not_be_read_is_no_bad_usage(
+    client: LocalObjectStorageClient, staged: ObjectStorageStagingManifest, call: Call
+) -> None:
+    record = ObjectStorageUri.parse(RECORD)
+    content = json.loads(client.get_bytes(record))
+    content["manifest"]["base_uri"] = "notauri"
+    client.put_bytes(json.dumps(content).encode(), record)
+    for command in ("show", "verify"):
+        assert call(command, RECORD)[:2] == (1, "")
 
 
 @pytest.mark.parametrize("command", EVERY)

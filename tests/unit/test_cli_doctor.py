@@ -123,7 +123,7 @@ def test_an_option_that_is_not_on_the_list_is_a_finding(call: Call) -> None:
 
 def test_a_base_with_a_secret_is_refused_without_it(call: Call) -> None:
     code, out, err = call("doctor", "--base-uri", "az://c/p?sig=c2VjcmV0", "--conn-id", "emulator")
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert "c2VjcmV0" not in err
 
 
@@ -221,6 +221,7 @@ def test_each_cloud_has_its_command(call: Call, base: str, command: str) -> None
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["render", "lake/staging"],
         ["render", BASE, "--days", 0],
         ["render", BASE, "--expire-days", -1],
         ["render", BASE, "--policy", "x"],

@@ -376,20 +376,20 @@ def test_arguments_that_do_not_go_together_are_bad_usage(capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "says", "code"),
     [
-        (["lake/staging", "--json", "--conn-id", "emulator"], "has no scheme that is known here"),
-        (["s3://user:verysecret@lake/staging", "--json", "--conn-id", "emulator"], "***@lake"),
-        ([f"{BASE}/_manifests/run-1", "--json", "--conn-id", "emulator"], "where the evidence is kept"),
-        ([BASE, "--json", "--run", "..", "--conn-id", "emulator"], "run_id '..' can't be used"),
-        ([BASE, "--json", "--run", "run-7", "--conn-id", "emulator"], "There are no records of a run 'run-7'"),
-        ([BASE, "--json", "--conn-id", "nowhere"], "nowhere"),
+        (["lake/staging", "--json", "--conn-id", "emulator"], "has no scheme that is known here", 2),
+        (["s3://user:verysecret@lake/staging", "--json", "--conn-id", "emulator"], "***@lake", 2),
+        ([f"{BASE}/_manifests/run-1", "--json", "--conn-id", "emulator"], "where the evidence is kept", 2),
+        ([BASE, "--json", "--run", "..", "--conn-id", "emulator"], "run_id '..' can't be used", 2),
+        ([BASE, "--json", "--run", "run-7", "--conn-id", "emulator"], "There are no records of a run 'run-7'", 1),
+        ([BASE, "--json", "--conn-id", "nowhere"], "nowhere", 1),
     ],
 )
-def test_an_error_is_one_line_and_exit_code_1(
-    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+def test_an_error_is_one_line_and_its_exit_code_tells_whether_an_argument_can_be_read(
+    arguments: list[str], says: str, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["report", *arguments]) == 1
+    assert main(["report", *arguments]) == code
     captured = capsys.readouterr()
     assert captured.out == ""
     line = captured.err.splitlines()[-1]
