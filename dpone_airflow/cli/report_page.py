@@ -247,7 +247,10 @@ def _note(title: str, text: str) -> str:
 
 
 def _counted(outcome: Mapping[str, Any], names: Iterable[str]) -> str:
-    counts = ", ".join(f"{outcome[name]:,} {name}" for name in names if outcome.get(name))
+    at_least = outcome.get("at_least", ())
+    counts = ", ".join(
+        f"{'at least ' if name in at_least else ''}{outcome[name]:,} {name}" for name in names if outcome.get(name)
+    )
     named = "".join(f"<li><bdi>{escaped(line)}</bdi></li>" for line in outcome.get("named", ()))
     return f"<p>{counts or 'More than are listed here'}.</p>" + (f"<ul>{named}</ul>" if named else "")
 

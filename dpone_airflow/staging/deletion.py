@@ -125,8 +125,10 @@ def delete_claimed(
             raise delete_incomplete({str(uri): "listed after the delete" for uri in remaining})
     except DeleteIncompleteError as error:
         gone = Deletion([item for item in planned.objects if str(item.uri) not in error.left], planned.hidden)
+        # How many comes before which: of a long record a report reads just the beginning.
+        left = {"left_objects": len(error.left), "left": error.left}
         try:
-            evidence.write_cleanup({"outcome": "incomplete", **record, **prefix, **gone.figures(), "left": error.left})
+            evidence.write_cleanup({"outcome": "incomplete", **record, **prefix, **gone.figures(), **left})
         except StorageError as unwritten:
             error.add_note(f"The evidence doesn't say so: {unwritten}")
         else:

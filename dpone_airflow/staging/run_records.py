@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -68,11 +68,14 @@ class Record:
     :param uri: where it lies.
     :param at: when it was written.
     :param fields: its keys, as far as they are within its first ``HEAD_BYTES``.
+    :param cut_at: the last key of one that is longer: there may be more of what it holds, and keys after it. None if
+        ``fields`` are all that there is.
     """
 
     uri: ObjectStorageUri
     at: datetime
     fields: Mapping[str, Any]
+    cut_at: str | None = None
 
 
 @dataclass
@@ -184,11 +187,12 @@ def _read_head(client: ObjectStorageClient, kind: str, item: ObjectStorageObject
     except StorageAccessDeniedError as error:
         return UnreadableRecord(str(item.uri), f"can't be read: {error}")
     try:
-        return _checked(kind, item.uri, _parsed(content, cut))
+        record = _checked(kind, item.uri, _parsed(content, cut))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         return UnreadableRecord(str(item.uri), f"isn't a record of a {kind}: {_described(error)}")
     except NewerRecordError as newer:
         return UnreadableRecord(str(item.uri), str(newer))
+    return replace(record, cut_at=list(record.fields)[-1]) if cut else record
 
 
 def _parsed(content: bytes, cut: bool) -> dict[str, Any]:
@@ -226,7 +230,7 @@ def moment(text: Any) -> datetime:
 def leading_members(text: str) -> dict[str, Any]:
     """Return the members of a JSON object whose text breaks off, as far as they are complete.
 
-    The last one, if it is an object that breaks off, has its own leading members.
+    The last one, if it is an object or a list that breaks off, has its own leading members or items.
 
     :raises ValueError: if the text isn't the beginning of an object.
     """
@@ -246,8 +250,24 @@ def leading_members(text: str) -> dict[str, Any]:
         except (ValueError, IndexError):
             if text.startswith("{", begin):
                 members[key] = leading_members(text[begin:])
+            elif text.startswith("[", begin):
+                members[key] = _leading_items(text, begin)
             return members
         members[key] = value
+
+
+def _leading_items(text: str, begin: int) -> list[Any]:
+    """Return the items of a list that begins there and breaks off, as far as they are complete."""
+    decode = json.JSONDecoder().raw_decode
+    at = _after(text, begin, "[")
+    items: list[Any] = []
+    while True:
+        try:
+            item, end = decode(text, _space(text, at))
+            at = _after(text, end, ",")
+        except (ValueError, IndexError):
+            return items
+        items.append(item)
 
 
 def _after(text: str, at: int, mark: str) -> int:

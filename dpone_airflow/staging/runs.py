@@ -484,7 +484,18 @@ def _outcome(record: Record | None) -> dict[str, Any] | None:
             found[name] = len(listed)
             if listed:
                 found.setdefault("named", []).extend(_lines(name, listed))
+        if record.cut_at == name or (record.cut_at is not None and name not in record.fields):
+            _count_beyond(name, record, found)
     return found
+
+
+def _count_beyond(name: str, record: Record, found: dict[str, Any]) -> None:
+    """Put how many a list has that wasn't read to its end, by the record; else say that there are at least so many."""
+    counted = _count(record.fields.get(f"{name}_objects"))
+    if counted is not None and counted >= found.get(name, 0):
+        found[name] = counted
+    elif name in found:
+        found.setdefault("at_least", []).append(name)
 
 
 def _lines(name: str, listed: list[Any] | dict[str, Any]) -> list[str]:

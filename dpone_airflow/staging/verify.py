@@ -53,7 +53,10 @@ class VerifyReport:
         return not (self.missing or self.extra or self.changed)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON: the fields by name, and ``outcome``: ``verified`` or ``different``."""
+        """Return plain JSON: the fields by name, ``outcome`` (``verified`` or ``different``), and how many differ.
+
+        These figures come before what they count: of a long record a report reads just the beginning.
+        """
         return {
             "outcome": "verified" if self.agrees else "different",
             "mode": str(self.mode),
@@ -61,6 +64,9 @@ class VerifyReport:
             "object_count": self.object_count,
             "total_size_bytes": self.total_size_bytes,
             "read_bytes": self.read_bytes,
+            "missing_objects": len(self.missing),
+            "extra_objects": len(self.extra),
+            "changed_objects": len(self.changed),
             "missing": list(self.missing),
             "extra": list(self.extra),
             "changed": dict(self.changed),

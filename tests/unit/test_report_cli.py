@@ -280,6 +280,22 @@ def test_a_run_in_parts_shows_each_with_its_own_state(
     assert page.texts.count("cleaned") == 1
 
 
+@pytest.mark.parametrize(("counted", "says"), [({"left_objects": 5_000}, "5,000 left."), ({}, "at least ")])
+def test_of_a_long_record_the_page_says_how_many_or_at_least_how_many(
+    client: LocalObjectStorageClient,
+    staged: ObjectStorageStagingManifest,
+    tmp_path: Path,
+    counted: dict[str, int],
+    says: str,
+) -> None:
+    left = {f"{BASE}/run-1/{number:06d}.csv": "AccessDenied: locked" for number in range(5_000)}
+    StagingEvidence(client, BASE, "run-1").write_cleanup({"outcome": "incomplete", **counted, "left": left})
+    assert run("--run", "run-1", "-o", tmp_path / "run.html") == 0
+    texts = Page((tmp_path / "run.html").read_text()).texts
+    (told,) = [text for text in texts if text.endswith(" left.")]
+    assert told.startswith(says)
+
+
 def test_of_a_run_that_is_staged_again_the_steps_are_those_since(
     client: LocalObjectStorageClient,
     service: ObjectStorageStagingService,

@@ -21,9 +21,11 @@ from dpone_airflow.staging.evidence import StagingEvidence, claim_run
 from dpone_airflow.staging.manifest import ObjectStorageStagingManifest, ObjectStorageStagingObject
 from dpone_airflow.staging.run_records import HEAD_BYTES, UnreadableRecord, leading_members, read_objects
 from dpone_airflow.staging.runs import NAMED, RecordedRun, RunState, read_runs
-from dpone_airflow.staging.verify import verify_staged
+from dpone_airflow.staging.verify import VerifyReport, verify_staged
 from dpone_airflow.storage import LocalObjectStorageClient, ObjectStorageUri
+from dpone_airflow.storage.deletes import delete_incomplete
 from dpone_airflow.storage.errors import (
+    DeleteIncompleteError,
     NoFilesMatchedError,
     SourceFileChangedError,
     StagingVerifyError,
@@ -234,6 +236,68 @@ def test_a_record_that_lists_very_much_is_read_as_far_as_its_figures(
     assert run.state is RunState.CLEANUP_INCOMPLETE
     assert run.parts[0].cleanup["deleted_objects"] == 1
     assert counting.read_bytes <= HEAD_BYTES + 4_096
+
+
+MANY = 5_000
+
+
+def many_left() -> dict[str, str]:
+    return {f"{BASE}/run-1/{number:06d}.csv": "AccessDenied: locked" for number in range(MANY)}
+
+
+def test_however_much_a_cleanup_has_left_it_is_counted_right(
+    client: LocalObjectStorageClient, staged: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged()
+
+    def refuses(self: LocalObjectStorageClient, uris: Any) -> None:
+        raise delete_incomplete(many_left())
+
+    monkeypatch.setattr(LocalObjectStorageClient, "delete_objects", refuses)
+    with pytest.raises(DeleteIncompleteError):
+        clean_up_run(client, BASE, "run-1", policy="delete_always")
+    cleanup = only_run(client).parts[0].cleanup
+    assert cleanup["left"] == MANY
+    assert len(cleanup["named"]) == NAMED
+    assert "at_least" not in cleanup
+
+
+def test_however_much_a_verify_has_found_it_is_counted_right(
+    client: LocalObjectStorageClient, staged: Callable[..., Any]
+) -> None:
+    staged()
+    missing = tuple(many_left())
+    report = VerifyReport("listing", f"{BASE}/run-1/", MANY, MANY, 0, missing, (f"{BASE}/run-1/x",))
+    evidence_of(client).write_verify(report.to_dict())
+    verify = only_run(client).parts[0].verify
+    assert (verify["missing"], verify["extra"], verify["changed"]) == (MANY, 1, 0)
+    assert verify["named"] == [f"missing: {uri}" for uri in missing[:NAMED]]
+    assert "at_least" not in verify
+
+
+@pytest.mark.parametrize("counted", [{}, {"left_objects": 7}, {"left_objects": "many"}])
+def test_of_a_long_record_that_does_not_count_it_is_said_that_there_is_more(
+    client: LocalObjectStorageClient, staged: Callable[..., Any], counted: dict[str, Any]
+) -> None:
+    staged()
+    evidence_of(client).write_cleanup({"outcome": "incomplete", "deleted_bytes": 4, **counted, "left": many_left()})
+    cleanup = only_run(client).parts[0].cleanup
+    assert 500 < cleanup["left"] < MANY
+    assert cleanup["at_least"] == ["left"]
+    evidence_of(client).write_verify({"outcome": "different", "missing": list(many_left()), "extra": ["x"]})
+    verify = only_run(client).parts[0].verify
+    assert 500 < verify["missing"] < MANY
+    assert (verify["at_least"], "extra" in verify) == (["missing"], False)
+    assert len(verify["named"]) == NAMED
+
+
+def test_of_a_record_that_is_read_whole_the_list_is_counted_and_not_the_figure_believed(
+    client: LocalObjectStorageClient, staged: Callable[..., Any]
+) -> None:
+    staged()
+    evidence_of(client).write_cleanup({"outcome": "incomplete", "left_objects": 9, "left": {"s3://lake/a": "locked"}})
+    cleanup = only_run(client).parts[0].cleanup
+    assert (cleanup["left"], "at_least" in cleanup) == (1, False)
 
 
 def test_a_run_that_is_staged_again_after_its_cleanup_is_not_clean(
@@ -580,16 +644,18 @@ def test_the_leading_members_of_a_text_that_breaks_off_are_those_of_the_whole(
     found = leading_members(text[:cut])
     assert list(found) == list(whole)[: len(found)]
     for position, (name, value) in enumerate(found.items()):
-        if position < len(found) - 1 or not isinstance(value, dict):
+        if position < len(found) - 1 or not isinstance(value, (dict, list)):
             assert value == whole[name]
         else:
-            assert set(value) <= set(whole[name])
+            assert list(value) == list(whole[name])[: len(value)]
 
 
 def test_a_member_is_complete_only_if_something_follows() -> None:
     assert leading_members('{"a": 12') == {}
     assert leading_members('{"a": 12,') == {"a": 12}
-    assert leading_members('{"a": {"b": 1, "c": [2, 3') == {"a": {"b": 1}}
+    assert leading_members('{"a": {"b": 1, "c": [2, 3') == {"a": {"b": 1, "c": [2]}}
+    assert leading_members('{"a": ["b", "c", "d') == {"a": ["b", "c"]}
+    assert leading_members('{"a": [') == {"a": []}
     with pytest.raises(ValueError, match="no '{'"):
         leading_members("[1, 2")
 
@@ -598,7 +664,7 @@ NAMES = ("_run.json", "_run/manifest.json", "_run/failed.json", "_run/verify.jso
 KINDS = ("claim", "manifest", "failure", "verify", "cleanup")
 KEYS = (
     *("by", "writer", "plan", "manifest", "began_at", "engine", "engine_version", "sent", "kept", "outcome", "mode"),
-    *("error", "message", "missing", "extra", "changed", "left", "deleted_bytes"),
+    *("error", "message", "missing", "extra", "changed", "left", "deleted_bytes", "missing_objects", "left_objects"),
 )
 
 
