@@ -70,7 +70,8 @@ def sweep_base(
     :returns: what went, what stayed and why.
     :raises InvalidUriError: if ``base_uri`` isn't one of the four forms.
     :raises InvalidPlanError: if it lies among evidence.
-    :raises InvalidOptionError: for a whole bucket, an age below an hour, or a ceiling that isn't a number from 0.
+    :raises InvalidOptionError: for a whole bucket, an age below an hour or further back than the year 1, or a ceiling
+        that isn't a number from 0.
     :raises StorageError: if the store refuses a listing of the base or of its evidence.
     """
     base = base_of(base_uri)

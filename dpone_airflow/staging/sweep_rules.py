@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from dpone_airflow.staging.choices import check_count
@@ -69,8 +69,8 @@ class SweepRules:
     :param max_runs: how many runs the whole sweep may take; None for any number.
     :param max_objects: how many objects and records.
     :param max_bytes: how many bytes.
-    :raises InvalidOptionError: for an age below an hour, an ``overdue_after`` above ``older_than``, or a ceiling that
-        isn't a whole number from 0.
+    :raises InvalidOptionError: for an age below an hour or further back than the year 1, an ``overdue_after`` above
+        ``older_than``, or a ceiling that isn't a whole number from 0.
     """
 
     now: datetime
@@ -91,6 +91,10 @@ class SweepRules:
                 raise InvalidOptionError(
                     f"{name} is {duration_text(age)}: give at least 1h. A stage that runs gives a sign of life every "
                     "ten minutes, and a sweep must not take it for dead."
+                )
+            if age is not None and not _reaches_back(self.now, age):
+                raise InvalidOptionError(
+                    f"{name} is {duration_text(age)}, which reaches back past the year 1: give less, such as '3650d'."
                 )
         if self.overdue_after is not None and self.overdue_after > self.older_than:
             raise InvalidOptionError(
@@ -128,6 +132,15 @@ class SweepRules:
     def uploads_before(self, due: Due | None = None) -> datetime:
         """Return when an unfinished upload must have begun to be taken for one that nobody will finish."""
         return self.now - ((self.overdue_after if due is Due.OVERDUE else None) or self.older_than)
+
+
+def _reaches_back(now: datetime, age: timedelta) -> bool:
+    """Return whether there is a time that long ago."""
+    try:
+        now.astimezone(UTC) - age
+    except OverflowError:
+        return False
+    return True
 
 
 @dataclass

@@ -684,6 +684,7 @@ def test_every_command_takes_storage_options_and_refuses_those_that_no_store_kno
         ["sweep", "notauri", "--older-than", "30d"],
         ["cleanup", BASE, "run-1", "--max-objects", "-1"],
         ["sweep", BASE, "--older-than", "1m"],
+        ["sweep", BASE, "--older-than", "999999d"],
         ["sweep", BASE, "--older-than", "30d", "--overdue-after", "x"],
         ["sweep", BASE, "--older-than", "30d", "--max-runs", "-1"],
     ],
