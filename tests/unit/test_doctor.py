@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -442,6 +443,17 @@ def test_a_disk_that_is_nearly_full_is_a_warning(root: Path) -> None:
     checks = looked(Full(root))
     assert not_ok(checks) == {"disk": Outcome.WARNING}
     assert checks["disk"].detail == "0.1 GiB are free."
+
+
+def test_a_disk_that_can_not_be_looked_at_ends_no_other_check(root: Path) -> None:
+    class Locked(LocalObjectStorageClient):
+        def free_bytes(self) -> int | None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    checks = looked(Locked(root))
+    assert not_ok(checks) == {"disk": Outcome.UNKNOWN}
+    assert checks["disk"].detail == "The emulator's directory can't be looked at: Permission denied."
+    assert checks["public access"].detail == "The emulator's files are for whoever the file system lets read them."
 
 
 def test_the_room_on_the_disk_is_told_before_the_root_is_there(root: Path) -> None:
