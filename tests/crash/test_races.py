@@ -277,8 +277,8 @@ MOMENTS: dict[str, Callable[[Any, Callable[[], None]], None]] = {
     "before the last file is sent": lambda client, do: before_sending(client, "part-5.csv", do),
     "when all files are sent": lambda client, do: after_sending(client, "part-5.csv", do),
     "after the last listing": lambda client, do: after_listing(client, "run-1/part-5.csv", do),
-    "before the manifest": lambda client, do: before_call(client, "put_file", "/manifest.json", do),
-    "after the manifest": lambda client, do: after_call(client, "put_file", "/manifest.json", do),
+    "before the manifest": lambda client, do: before_call(client, "put_bytes", "/manifest.json", do),
+    "after the manifest": lambda client, do: after_call(client, "put_bytes", "/manifest.json", do),
 }
 
 
@@ -321,7 +321,7 @@ def test_a_stage_under_which_a_deletion_dies_half_way_fails(
         with pytest.raises(KeyboardInterrupt):
             cleanup(other, base)
 
-    before_call(client, "put_file", "/manifest.json", deletion_dies)
+    before_call(client, "put_bytes", "/manifest.json", deletion_dies)
     with pytest.raises(OvertakenError, match="a cleanup or a sweep"):
         service(client).stage_files(plan(base), files(tmp_path / "tree"))
     assert recorded(client, base) is None
@@ -332,7 +332,7 @@ def test_a_part_under_which_the_whole_run_is_deleted_fails(
 ) -> None:
     tree = files(tmp_path / "tree")
     client = clients()
-    before_call(client, "put_file", "/manifest.json", lambda: cleanup(clients(), base))
+    before_call(client, "put_bytes", "/manifest.json", lambda: cleanup(clients(), base))
     with pytest.raises(OvertakenError, match="a cleanup or a sweep"):
         service(client).stage_files(plan(base, part="map-00000"), tree)
     assert not client.exists(base.child("_manifests/run-1/map-00000/manifest.json"))
