@@ -382,7 +382,7 @@ def test_a_file_that_changes_is_aborted_before_its_last_part(recorder: Recorder,
             file.write(b"more")
         with pytest.raises(SourceFileChangedError):
             uploader(recorder).put_large(target(), reader, PART, 2)
-    assert requests(recorder)[-1] == "DELETE uploadId"
+    assert "DELETE uploadId" in requests(recorder)[-2:], "a part that was under way may arrive after it"
     assert len([request for request in recorder.seen if request.method == "PUT"]) <= 2
 
 
