@@ -116,7 +116,9 @@ class StageFilesDecoratedOperator(DecoratedOperator, ObjectStorageStageOperator)
         from airflow.providers.common.compat.sdk import determine_kwargs
 
         given: Mapping[str, Any] = {**context, **self.op_kwargs}
-        found = self.python_callable(*self.op_args, **determine_kwargs(self.python_callable, self.op_args, given))
+        # Airflow 2.11 takes what goes into *args for the parameters behind it.
+        named = list(self.op_args)[: _count_before_star(self.python_callable)]
+        found = self.python_callable(*self.op_args, **determine_kwargs(self.python_callable, named, given))
         if isinstance(found, Iterator):
             return self._as_they_come(found)
         return self._all_of(found)
@@ -153,6 +155,12 @@ def stage_files_task(python_callable: Callable[..., Any] | None = None, **kwargs
         decorated_operator_class=StageFilesDecoratedOperator,
         **kwargs,
     )
+
+
+def _count_before_star(python_callable: Callable[..., Any]) -> int:
+    """Return how many parameters take an argument by its place, each one."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(parameter.kind in kinds for parameter in inspect.signature(python_callable).parameters.values())
 
 
 def _wants_staging_dir(
