@@ -181,14 +181,15 @@ class StagingVerifyOperator(BaseOperator):
         found = [resolve_manifest(given, hook) for given in manifests_in(some_at_a_time(self.manifest))]
         # Of a mapped stage just one instance may be left: its manifest is then all that there is of the run.
         # Behind a mapped task group, Airflow then hands it over without a list around it.
-        is_part_of_stage = any(one.part is not None for one in found) and bool(
-            stage_of(self.dag.task_dict[self.task_id])
-        )
-        is_whole_run = context["ti"].map_index < 0 and (_is_list(self.manifest) or is_part_of_stage)
-        if len(found) == 1 and not is_whole_run:
+        is_list = _is_list(self.manifest) or (len(found) == 1 and self._is_part_of_stage(found[0]))
+        if len(found) == 1 and not (is_list and context["ti"].map_index < 0):
             return found[0], False
         merged = ObjectStorageStagingManifest.merge(found)
         return merged, any(manifest.part is not None for manifest in found)
+
+    def _is_part_of_stage(self, manifest: ObjectStorageStagingManifest) -> bool:
+        """Return whether a manifest is that of one instance of a stage of this DAG."""
+        return manifest.part is not None and stage_of(self.dag.task_dict[self.task_id]) is not None
 
     def _handed_on(
         self, hook: ObjectStorageHook, manifest: ObjectStorageStagingManifest, is_merged: bool, by: Mapping[str, Any]
