@@ -23,7 +23,7 @@ class _Upload:
     bucket: str
     key: bytes
     metadata: bytes
-    parts: dict[int, int] = field(default_factory=dict)
+    parts: dict[int, tuple[int, bytes]] = field(default_factory=dict)
 
 
 class S3:
@@ -128,7 +128,7 @@ class S3:
         if upload is None:
             return answers.NO_SUCH_UPLOAD
         size = int(request.header(b"x-amz-decoded-content-length") or request.length)
-        upload.parts[int(asked["partNumber"])] = size
+        upload.parts[int(asked["partNumber"])] = (size, request.body if KEPT_FOLDER in upload.key else b"")
         return answers.ok(self._buckets.etag(), request)
 
     def _complete(self, upload_id: str) -> bytes:
@@ -136,7 +136,10 @@ class S3:
         if upload is None:
             return answers.NO_SUCH_UPLOAD
         etag = f"{self._buckets.etag()}-{len(upload.parts)}"
-        self._buckets[upload.bucket].put(upload.key, Item(sum(upload.parts.values()), etag, None, upload.metadata))
+        parts = [upload.parts[number] for number in sorted(upload.parts)]
+        content = b"".join(body for _, body in parts) if KEPT_FOLDER in upload.key else None
+        item = Item(sum(size for size, _ in parts), etag, content, upload.metadata)
+        self._buckets[upload.bucket].put(upload.key, item)
         return answers.upload_completed(upload.bucket, upload.key, etag)
 
     def _get(self, request: Request, bucket: str, key: bytes) -> bytes:
